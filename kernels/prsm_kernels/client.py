@@ -1,0 +1,170 @@
+"""Rounds between a client and replicas. The client of each lane sits with another replica, so hops differ between lanes."""
+
+import numpy as np
+
+from ._jit import inlined, kernel
+from .codes import DIRECT
+from .delay import draw_pair, hop_delay
+from .lanes import LANES, add_mask, load, select, spread, spread_int, store
+from .queueing import start_job
+from .quorum import kth_smallest
+from .rounds import census, departure, wait_behind_others
+
+_INF = np.float32(np.inf)
+_LOSS_SCALE = np.float32(2.0**31)
+_HOP = np.uint32(1 << 20)
+NOWHERE = -1
+
+
+@inlined
+def next_hop(paths, lane, at, lane_index, root, leaf, size):
+    """Look up the next hop of one lane on the way back from `leaf` to `root`; returns whether there is one.
+
+    `at[lane_index]` is where the walk is. The hop's base delay, loss threshold and transmission time go to `lane`.
+    """
+    here = at[lane_index]
+    base, loss, fixed = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+    there = here
+    if here != root and here != NOWHERE:
+        n = at[LANES]
+        if paths.kind == DIRECT:
+            link = leaf * n + root
+            base = paths.base_ms[link]
+            loss = paths.loss[0 if paths.loss.size == 1 else link]
+            fixed = size * paths.ms_per_byte[root]
+            there = root
+        else:
+            edge = paths.last_edge[root * n + here]
+            if edge < 0:
+                fixed = _INF
+                there = NOWHERE
+            else:
+                base = paths.base_ms[edge]
+                loss = paths.loss[edge]
+                there = paths.source[edge]
+                fixed = size * paths.ms_per_byte[edge]
+                if there != root:
+                    fixed += paths.forward_ms
+    lane[lane_index] = base
+    lane[LANES + lane_index] = loss * _LOSS_SCALE
+    lane[2 * LANES + lane_index] = fixed
+    at[lane_index] = there
+    return there != here
+
+
+@kernel
+def walk(paths, law, scratch, receiver, sender, size):
+    """Delay of one message a lane from node scratch.root[lane] to node scratch.leaf[lane], hop by hop.
+
+    Returns
+    -------
+    (float lanes, float lanes, float lanes, int lanes, int lanes)
+        Propagation with jitter, time lost to retransmission, transmission and forwarding, ms; losses; hops.
+    """
+    k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
+    root, leaf = scratch.root, scratch.leaf
+    zero, none = spread(np.float32(0.0)), spread_int(np.uint32(0))
+    travel, extra, fixed, repeats, hops = zero, zero, zero, none, none
+    for l in range(LANES):
+        scratch.at[l] = leaf[l]
+    hop = np.uint32(0)
+    while True:
+        moving = 0
+        for l in range(LANES):
+            if next_hop(paths, scratch.lane, scratch.at, l, root[l], leaf[l], size):
+                scratch.moved[l] = np.float32(1.0)
+                moving += 1
+            else:
+                scratch.moved[l] = np.float32(0.0)
+        if moving == 0:
+            break
+        base, threshold = load(scratch.lane, 0), load(scratch.lane, LANES)
+        even, odd = draw_pair(k0, k1, receiver + hop, sender)
+        bits = select((sender & np.uint32(1)) == np.uint32(0), even, odd)
+        a, b, c = hop_delay(bits, k0, k1, receiver + hop, sender, base, threshold, law)
+        moved = load(scratch.moved, 0) == np.float32(1.0)
+        travel = select(moved, travel + a, travel)
+        extra = select(moved, extra + b, extra)
+        fixed = select(moved, fixed + load(scratch.lane, 2 * LANES), fixed)
+        repeats = select(moved, repeats + c, repeats)
+        hops = add_mask(hops, moved)
+        hop = np.uint32(hop + _HOP)
+    return travel, extra, fixed, repeats, hops
+
+
+@inlined
+def client_message(paths, law, scratch, size, n, replica, reply):
+    """Delay parts of a message between `replica` and each lane's client."""
+    for l in range(LANES):
+        scratch.root[l] = replica if reply else scratch.client[l]
+        scratch.leaf[l] = scratch.client[l] if reply else replica
+    outside, inside = spread_int(np.uint32(n)), spread_int(np.uint32(replica))
+    receiver = outside if reply else inside
+    sender = inside if reply else outside
+    return walk(paths, law, scratch, receiver, sender, size)
+
+
+@kernel
+def request(rounds, paths, law, machines, scratch, r, primary):
+    """Carry the client's request to the primary and through its CPU."""
+    n = machines.in_ms_per_byte.size
+    travel, extra, fixed, repeats, _ = client_message(paths, law, scratch, rounds.bytes[r], n, primary, False)
+    arrived = load(scratch.done_ms, (r * n + primary) * LANES) + (travel + extra + fixed)
+    time = arrived
+    if machines.contended:
+        at = primary * machines.cores * LANES
+        time = start_job(scratch.core_ms, at, machines.cores, arrived, spread(rounds.handle_ms[r * n + primary]))
+        store(scratch.downlink_ms, primary * LANES, arrived)
+    if machines.cpu_wait_ms[primary] > np.float32(0.0):
+        mean_ms, log = machines.cpu_wait_ms[primary], machines.cpu_wait_log[primary]
+        time = time + wait_behind_others(scratch.keys, 2 * r, primary, mean_ms, log)
+    store(scratch.done_ms, ((r + 1) * n + primary) * LANES, time)
+    useful = add_mask(spread_int(np.uint32(0)), time < _INF)
+    store(scratch.counts, 0, useful)
+    store(scratch.counts, LANES, repeats)
+
+
+@inlined
+def _direct_reply(rounds, paths, law, scratch, k0, k1, r, i):
+    """Delay of the reply of replica i to each lane's client over a direct link, and its losses; none to a client at i."""
+    n = scratch.at[LANES]
+    common_loss = paths.loss.size == 1
+    for l in range(LANES):
+        link = scratch.client[l] * n + i
+        scratch.lane[l] = paths.base_ms[link]
+        scratch.lane[LANES + l] = paths.loss[0 if common_loss else link] * _LOSS_SCALE
+        scratch.moved[l] = np.float32(scratch.client[l] != i)
+    receiver, sender = spread_int(np.uint32(n)), spread_int(np.uint32(i))
+    even, odd = draw_pair(k0, k1, receiver, sender)
+    bits = odd if i & 1 else even
+    base, threshold = load(scratch.lane, 0), load(scratch.lane, LANES)
+    travel, extra, lost = hop_delay(bits, k0, k1, receiver, sender, base, threshold, law)
+    elsewhere = load(scratch.moved, 0) == np.float32(1.0)
+    delay = travel + extra + rounds.bytes[r] * paths.ms_per_byte[i]
+    return select(elsewhere, delay, spread(np.float32(0.0))), select(elsewhere, lost, spread_int(np.uint32(0)))
+
+
+@kernel
+def replies(rounds, paths, law, machines, scratch, r):
+    """Carry the replies to the client; returns when the `client_need`-th has come."""
+    n = machines.in_ms_per_byte.size
+    k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
+    count = 0
+    repeats = spread_int(np.uint32(0))
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        if paths.kind == DIRECT:
+            delay, lost = _direct_reply(rounds, paths, law, scratch, k0, k1, r, i)
+        else:
+            travel, extra, fixed, lost, _ = client_message(paths, law, scratch, rounds.bytes[r], n, i, True)
+            delay = travel + extra + fixed
+        store(scratch.row_ms, count * LANES, departure(rounds, machines, scratch, r, i, 0) + delay)
+        repeats = repeats + lost
+        count += 1
+    need = spread_int(np.uint32(rounds.client_need))
+    time = kth_smallest(scratch.row_ms, count, need, spread(np.float32(0.0)))
+    sender, useful = census(rounds, scratch, r, NOWHERE, count, time, time)
+    store(scratch.counts, 0, useful)
+    store(scratch.counts, LANES, repeats)
+    store(scratch.critical, r * n * LANES, sender)
+    return time

@@ -1,0 +1,201 @@
+"""Sorted arrivals and FIFO queues, sixteen operations at once.
+
+The order of arrivals at one receiver differs from operation to operation, so it is found by a sorting network: its comparisons
+do not depend on the data, and each one orders all sixteen lanes.
+"""
+
+import numpy as np
+
+from ._jit import inlined, kernel
+from .lanes import (
+    LANES,
+    add_mask,
+    any_lane,
+    bits_of,
+    float_of_bits,
+    greater,
+    lesser,
+    load,
+    select,
+    spread,
+    spread_int,
+    store,
+)
+
+_CHUNK = 256
+_INF = np.float32(np.inf)
+_ONE = np.uint32(1)
+_ZERO = np.uint32(0)
+
+
+@inlined
+def _order(row, i, j):
+    """Exchange elements i < j where they are not ascending."""
+    x, y = load(row, i * LANES), load(row, j * LANES)
+    store(row, i * LANES, lesser(x, y))
+    store(row, j * LANES, greater(x, y))
+
+
+@inlined
+def _cross(row, a, b, c, d, stop, mirrored):
+    """Two stages of a bitonic merge on four elements; elements at or past `stop` count as inf and stay.
+
+    The first stage orders (a, c) and (b, d), or (a, d) and (b, c) when mirrored; the second (a, b) and (c, d).
+    """
+    if d < stop:
+        w, x = load(row, a * LANES), load(row, b * LANES)
+        y, z = load(row, c * LANES), load(row, d * LANES)
+        if mirrored:
+            y, z = z, y
+        low, other = lesser(w, y), lesser(x, z)
+        high, last = greater(w, y), greater(x, z)
+        store(row, a * LANES, lesser(low, other))
+        store(row, b * LANES, greater(low, other))
+        if mirrored:
+            high, last = last, high
+        store(row, c * LANES, lesser(high, last))
+        store(row, d * LANES, greater(high, last))
+    else:
+        if c < stop:
+            if mirrored:
+                _order(row, b, c)
+            else:
+                _order(row, a, c)
+        if b < stop:
+            _order(row, a, b)
+
+
+@inlined
+def _merge(row, start, stop, run):
+    """Merge sorted runs of `run` elements of row[start:stop] in pairs."""
+    half = run // 2
+    block = start
+    while block + run < stop:
+        for i in range(block, block + half):
+            mirror = 2 * block + 2 * run - 1 - i
+            _cross(row, i, i + half, mirror - half, mirror, stop, True)
+        block += 2 * run
+    end = min(stop, block)
+    k = half // 2
+    while k > 1:
+        quarter = k // 2
+        for block in range(start, end, 2 * k):
+            for i in range(block, block + quarter):
+                _cross(row, i, i + quarter, i + k, i + k + quarter, end, False)
+        k //= 4
+    if k == 1:
+        for i in range(start, end - 1, 2):
+            _order(row, i, i + 1)
+
+
+@inlined
+def _sort_chunk(row, start, stop):
+    for i in range(start, stop - 3, 4):
+        _order(row, i, i + 1)
+        _order(row, i + 2, i + 3)
+        _order(row, i, i + 2)
+        _order(row, i + 1, i + 3)
+        _order(row, i + 1, i + 2)
+    tail = stop - (stop - start) % 4
+    for i in range(tail + 1, stop):
+        for j in range(i, tail, -1):
+            _order(row, j - 1, j)
+    run = 4
+    while run < stop - start:
+        _merge(row, start, stop, run)
+        run *= 2
+
+
+@kernel
+def sort_lanes(row, count):
+    """Sort the first `count` values of each lane of `row` in place, ascending.
+
+    Batcher's bitonic sorter (AFIPS 1968) with mirrored first stages, so that any `count` works, two stages to a pass.
+
+    Parameters
+    ----------
+    row : ndarray of float32, shape (>= count * 16,)
+        Value i of lane l at ``i * 16 + l``.
+    count : int
+    """
+    for start in range(0, count, _CHUNK):
+        _sort_chunk(row, start, min(start + _CHUNK, count))
+    run = _CHUNK
+    while run < count:
+        _merge(row, 0, count, run)
+        run *= 2
+
+
+@inlined
+def mark(arrival, earlier):
+    """`arrival` with its last mantissa bit telling whether it belongs to an earlier round."""
+    bits = bits_of(arrival) & np.uint32(0xFFFFFFFE)
+    return float_of_bits(bits | _ONE) if earlier else float_of_bits(bits)
+
+
+@inlined
+def start_job(core_ms, at, cores, ready, duration):
+    """Run a job of `duration` on the earliest free core at `ready` or later; returns its end.
+
+    `core_ms` holds the times at which the cores are free, ascending, core c of lane l at ``at + c * 16 + l``.
+    """
+    end = greater(load(core_ms, at), ready) + duration
+    rising = end
+    for c in range(1, cores):
+        free = load(core_ms, at + c * LANES)
+        store(core_ms, at + (c - 1) * LANES, lesser(free, rising))
+        rising = greater(free, rising)
+    store(core_ms, at + (cores - 1) * LANES, rising)
+    return end
+
+
+@inlined
+def serve(row, count, need, downlink, in_ms, core_ms, at, cores, handle_ms, handle_earlier_ms):
+    """Pass sorted arrivals through a downlink and a CPU until `need` of them have been handled.
+
+    A FIFO tandem by Lindley's recursion: a message has been received at ``max(arrival, previous + in_ms)``, so a lone one does
+    not wait, and is then handled by the first free core.
+
+    Parameters
+    ----------
+    row : ndarray of float32
+        `count` sorted arrivals a lane, made by `mark`. Those handled here are replaced by inf.
+    need : int lanes
+        Arrivals of this round that end it, at least 1.
+    downlink : float lanes
+        When the downlink is free.
+    in_ms, handle_ms, handle_earlier_ms : float32
+        Receive time of a message; CPU time of one of this round, and of one of an earlier round.
+    core_ms, at, cores
+        See `start_job`.
+
+    Returns
+    -------
+    (float lanes, float lanes, float lanes)
+        When the last needed message was handled, inf if never; its arrival; when the downlink is free.
+    """
+    finished, critical = spread(_INF), spread(_INF)
+    handled = spread_int(_ZERO)
+    current, earlier = spread(handle_ms), spread(handle_earlier_ms)
+    for i in range(count):
+        active = handled < need
+        if not any_lane(active):
+            break
+        arrival = load(row, i * LANES)
+        of_round = (bits_of(arrival) & _ONE) == _ZERO
+        received = greater(arrival, downlink + in_ms)
+        downlink = select(active, received, downlink)
+        first = load(core_ms, at)
+        end = greater(received, first) + select(of_round, current, earlier)
+        rising = select(active, end, first)
+        for c in range(1, cores):
+            free = load(core_ms, at + c * LANES)
+            store(core_ms, at + (c - 1) * LANES, lesser(free, rising))
+            rising = greater(free, rising)
+        store(core_ms, at + (cores - 1) * LANES, rising)
+        counted = active & of_round
+        finished = select(counted, end, finished)
+        critical = select(counted, arrival, critical)
+        handled = add_mask(handled, counted)
+        store(row, i * LANES, greater(arrival, select(active, spread(_INF), spread(-_INF))))
+    return select(handled < need, spread(_INF), finished), critical, downlink

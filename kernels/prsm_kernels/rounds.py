@@ -1,0 +1,332 @@
+"""One round of one block of sixteen operations: departures, deliveries, completions.
+
+The kernel knows senders, receivers, arrivals needed, sizes and costs; which protocol they belong to is in the table alone.
+"""
+
+import numpy as np
+
+from ._jit import inlined, kernel
+from .codes import DIRECT, GOSSIP
+from .delay import draw_pair, exponential_variate, hop_delay, unit
+from .lanes import (
+    LANES,
+    add_mask,
+    any_lane,
+    bits_of,
+    greater,
+    lesser,
+    load,
+    select,
+    spread,
+    spread_int,
+    store,
+)
+from .queueing import mark, serve, sort_lanes, start_job
+from .quorum import kth_smallest
+from .rng import threefry2x32
+
+_INF = np.float32(np.inf)
+_ONE = np.uint32(1)
+_ZERO = np.uint32(0)
+_LONG = np.float32(3e38)
+"""Later than anything that arrives."""
+_NOT_MARK = np.uint32(0xFFFFFFFE)
+_LOSS_SCALE = np.float32(2.0**31)
+_HOP = np.uint32(1 << 20)
+"""Counter words hold the receiver in 20 bits and the hop above them."""
+MAX_NODES = 1 << 20
+
+
+@inlined
+def wait_behind_others(keys, place, replica, mean_ms, log_probability):
+    """Wait behind other operations: 0, or with the given probability exponential with the given mean."""
+    k0, k1 = load(keys, 2 * LANES), load(keys, 3 * LANES)
+    bits, _ = threefry2x32(k0, k1, spread_int(np.uint32(replica)), spread_int(np.uint32(place)))
+    return greater((exponential_variate(unit(bits)) + log_probability) * mean_ms, spread(np.float32(0.0)))
+
+
+@kernel
+def depart(rounds, machines, scratch, r):
+    """Let every sender of round r sign its message and queue the copies on its CPU and uplink."""
+    n = machines.in_ms_per_byte.size
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        at = (r * n + i) * LANES
+        ready = load(scratch.done_ms, at)
+        if machines.contended:
+            copies = np.float32(rounds.fanout[r * n + i])
+            sign, send = rounds.sign_ms[r], rounds.send_ms[r]
+            cores_at = i * machines.cores * LANES
+            begin = greater(load(scratch.core_ms, cores_at), ready)
+            start_job(scratch.core_ms, cores_at, machines.cores, ready, spread(sign + copies * send))
+            first = begin + (sign + send)
+            if machines.nic_wait_ms[i] > np.float32(0.0):
+                mean_ms, log = machines.nic_wait_ms[i], machines.nic_wait_log[i]
+                first = first + wait_behind_others(scratch.keys, 2 * r + 1, i, mean_ms, log)
+            transmission = rounds.bytes[r] * machines.out_ms_per_byte[i]
+            step = max(send, transmission)
+            backlog = load(scratch.uplink_ms, i * LANES)
+            last = greater(first + (copies - np.float32(1.0)) * step, backlog + (copies - np.float32(1.0)) * transmission)
+            store(scratch.uplink_ms, i * LANES, last + transmission)
+            store(scratch.first_ms, at, first)
+            store(scratch.backlog_ms, at, backlog)
+            scratch.queued[r * n + i] = any_lane(first < backlog)
+        else:
+            store(scratch.first_ms, at, ready)
+
+
+@inlined
+def departure(rounds, machines, scratch, r, i, position):
+    """When copy number `position` of sender i's message of round r starts onto the uplink."""
+    at = (r * machines.in_ms_per_byte.size + i) * LANES
+    first = load(scratch.first_ms, at)
+    if not machines.contended:
+        return first
+    transmission = rounds.bytes[r] * machines.out_ms_per_byte[i]
+    step = max(rounds.send_ms[r], transmission)
+    behind = np.float32(position)
+    if scratch.queued[at // LANES]:
+        return greater(first + behind * step, load(scratch.backlog_ms, at) + behind * transmission)
+    return first + behind * step
+
+
+@inlined
+def egress_position(i, j, n):
+    """Place of receiver j in the order in which sender i sends its copies: i + 1, i + 2, ... round the ring."""
+    return j - i - 1 if j > i else j - i - 1 + n
+
+
+@inlined
+def _direct_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
+    """Arrivals of round r at j over direct links; returns how many."""
+    n = machines.in_ms_per_byte.size
+    receiver = spread_int(np.uint32(j))
+    repeats = load(scratch.counts, LANES)
+    common_loss = paths.loss.size == 1
+    even, odd = receiver, receiver
+    pair = -1
+    count = 0
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        if i == j:
+            continue
+        sender = spread_int(np.uint32(i))
+        if i >> 1 != pair:
+            pair = i >> 1
+            even, odd = draw_pair(k0, k1, receiver, sender)
+        bits = odd if i & 1 else even
+        link = j * n + i
+        threshold = paths.loss[0 if common_loss else link] * _LOSS_SCALE
+        travel, extra, lost = hop_delay(
+            bits, k0, k1, receiver, sender, spread(paths.base_ms[link]), spread(threshold), law
+        )
+        leave = departure(rounds, machines, scratch, r, i, egress_position(i, j, n))
+        if machines.contended:
+            leave = leave + rounds.bytes[r] * paths.ms_per_byte[i]
+        store(scratch.row_ms, count * LANES, leave + (travel + extra))
+        repeats = repeats + lost
+        count += 1
+    store(scratch.counts, LANES, repeats)
+    return count
+
+
+@inlined
+def _routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
+    """Arrivals of round r at j over shortest paths, hop by hop; returns how many."""
+    n = machines.in_ms_per_byte.size
+    repeats = load(scratch.counts, LANES)
+    slot = rounds.relay_slot[r]
+    count = 0
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        if i == j:
+            continue
+        sender = spread_int(np.uint32(i))
+        time = departure(rounds, machines, scratch, r, i, egress_position(i, j, n))
+        if slot >= 0:
+            time = time + paths.relay_ms[slot, j * n + i]
+        counter = np.uint32(j)
+        at = j
+        while at != i:
+            edge = paths.last_edge[i * n + at]
+            if edge < 0:
+                time = spread(_INF)
+                break
+            threshold = spread(paths.loss[edge] * _LOSS_SCALE)
+            even, odd = draw_pair(k0, k1, spread_int(counter), sender)
+            bits = odd if i & 1 else even
+            travel, extra, lost = hop_delay(
+                bits, k0, k1, spread_int(counter), sender, spread(paths.base_ms[edge]), threshold, law
+            )
+            at = paths.source[edge]
+            fixed = rounds.bytes[r] * paths.ms_per_byte[edge]
+            if at != i:
+                fixed += paths.forward_ms
+            time = time + (travel + extra) + fixed
+            repeats = repeats + lost
+            counter = np.uint32(counter + _HOP)
+        store(scratch.row_ms, count * LANES, time)
+        count += 1
+    store(scratch.counts, LANES, repeats)
+    return count
+
+
+@inlined
+def _gossip_row(rounds, machines, scratch, r, j):
+    n = machines.in_ms_per_byte.size
+    count = 0
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        if i != j:
+            store(scratch.row_ms, count * LANES, load(scratch.flood_ms, (j * n + i) * LANES))
+            count += 1
+    return count
+
+
+@inlined
+def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
+    """Pass sender i's message on from `node` to its neighbours; true if that was sooner for any."""
+    n = machines.in_ms_per_byte.size
+    size, send = rounds.bytes[r], rounds.send_ms[r]
+    slot = rounds.relay_slot[r]
+    arrived = load(scratch.flood_ms, (node * n + i) * LANES)
+    came_from = -1
+    if node != i:
+        came_from = paths.source[paths.last_edge[i * n + node]]
+        held = paths.forward_ms
+        if slot >= 0:
+            held += paths.relay_ms[slot, i * n + node]
+        arrived = arrived + held
+    step = max(send, size * machines.out_ms_per_byte[node])
+    position = 0
+    sooner = False
+    for edge in range(paths.indptr[node], paths.indptr[node + 1]):
+        to = paths.target[edge]
+        if node == i:
+            leave = departure(rounds, machines, scratch, r, i, position)
+        else:
+            leave = arrived + np.float32(position) * step
+        if to != came_from:
+            position += 1
+        leave = leave + size * paths.ms_per_byte[edge]
+        known = load(scratch.flood_ms, (to * n + i) * LANES)
+        # no draw is shorter than the base delay, so most edges need none
+        if any_lane(leave + paths.base_ms[edge] * law.least < known):
+            threshold = spread(paths.loss[edge] * _LOSS_SCALE)
+            crossing, sender = spread_int(np.uint32(edge)), spread_int(np.uint32(i))
+            even, odd = draw_pair(k0, k1, crossing, sender)
+            bits = odd if i & 1 else even
+            travel, extra, _ = hop_delay(
+                bits, k0, k1, crossing, sender, spread(paths.base_ms[edge]), threshold, law
+            )
+            time = leave + (travel + extra)
+            sooner = sooner or any_lane(time < known)
+            store(scratch.flood_ms, (to * n + i) * LANES, lesser(time, known))
+    return sooner
+
+
+@kernel
+def flood(rounds, paths, law, machines, scratch, r, i):
+    """Flood the message of sender i through the graph: the earliest of all paths, drawn edge by edge.
+
+    Label-correcting sweeps in the order of the distance from the sender, until nothing changes.
+    """
+    n = machines.in_ms_per_byte.size
+    k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
+    for node in range(n):
+        store(scratch.flood_ms, (node * n + i) * LANES, spread(_INF))
+    store(scratch.flood_ms, (i * n + i) * LANES, load(scratch.first_ms, (r * n + i) * LANES))
+    again = True
+    while again:
+        again = False
+        for k in range(n):
+            node = paths.order[i * n + k]
+            if node < 0:
+                break
+            if node == i or machines.alive[node]:
+                sooner = _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node)
+                again = again or sooner
+
+
+@inlined
+def census(rounds, scratch, r, j, count, arrival, time):
+    """Whose message of round r came to j at `arrival`, but for the last bit, j if nobody's; and how many came by `time`."""
+    wanted = bits_of(arrival) & _NOT_MARK
+    limit = lesser(time, spread(_LONG))
+    sender, useful = spread_int(np.uint32(j)), spread_int(_ZERO)
+    position = 0
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        if i != j and position < count:
+            came = load(scratch.row_ms, position * LANES)
+            sender = select((bits_of(came) & _NOT_MARK) == wanted, spread_int(np.uint32(i)), sender)
+            useful = add_mask(useful, came <= limit)
+            position += 1
+    return sender, useful
+
+
+@inlined
+def _complete_in_queue(rounds, machines, scratch, r, j, count):
+    """Completion of round r at j with a downlink and a CPU to pass; returns (time, critical arrival)."""
+    n = machines.in_ms_per_byte.size
+    row = scratch.sorted_ms
+    need = rounds.need[r * n + j]
+    for i in range(count):
+        store(row, i * LANES, mark(load(scratch.row_ms, i * LANES), False))
+    capacity = scratch.carry_ms.size // (n * LANES)
+    carried = scratch.carried[j]
+    carry_at = j * capacity * LANES
+    for i in range(carried):
+        store(row, (count + i) * LANES, mark(load(scratch.carry_ms, carry_at + i * LANES), True))
+    total = count + carried
+    sort_lanes(row, total)
+    in_ms = rounds.bytes[r] * machines.in_ms_per_byte[j] * machines.copies[j]
+    handle = rounds.handle_ms[r * n + j]
+    earlier = rounds.handle_ms[(r - 1) * n + j] if r > 0 else handle
+    finished, critical, downlink = serve(
+        row, total, spread_int(np.uint32(need)), load(scratch.downlink_ms, j * LANES), in_ms,
+        scratch.core_ms, j * machines.cores * LANES, machines.cores, handle, earlier,
+    )  # fmt: skip
+    store(scratch.downlink_ms, j * LANES, downlink)
+    ready = load(scratch.done_ms, (r * n + j) * LANES)
+    time = greater(finished, ready)
+    if rounds.quorum_ms[r] > np.float32(0.0):
+        time = start_job(scratch.core_ms, j * machines.cores * LANES, machines.cores, time, spread(rounds.quorum_ms[r]))
+    if r < machines.last_round:
+        for i in range(need, total):
+            store(scratch.carry_ms, carry_at + (i - need) * LANES, load(row, i * LANES))
+        scratch.carried[j] = max(total - need, 0)
+    return time, select(finished <= ready, spread(-_INF), critical)
+
+
+@kernel
+def receive(rounds, paths, law, machines, scratch, r, begin, end):
+    """Deliver and complete round r at the receivers begin .. end - 1 of the list `rounds.receivers`."""
+    n = machines.in_ms_per_byte.size
+    k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
+    guess = spread(np.float32(0.0))
+    for receiver in range(begin, end):
+        j = rounds.receivers[receiver]
+        ready = load(scratch.done_ms, (r * n + j) * LANES)
+        time = ready
+        if rounds.need[r * n + j] > 0:
+            if paths.kind == DIRECT:
+                count = _direct_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+            elif paths.kind == GOSSIP:
+                count = _gossip_row(rounds, machines, scratch, r, j)
+            else:
+                count = _routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+            if machines.contended:
+                time, critical = _complete_in_queue(rounds, machines, scratch, r, j, count)
+            else:
+                guess = kth_smallest(scratch.row_ms, count, spread_int(np.uint32(rounds.need[r * n + j])), guess)
+                time = greater(guess, ready)
+                critical = select(guess <= ready, spread(-_INF), guess)
+            sender, useful = census(rounds, scratch, r, j, count, critical, time)
+            store(scratch.counts, 0, load(scratch.counts, 0) + useful)
+            store(scratch.critical, (r * n + j) * LANES, sender)
+            store(scratch.critical_ms, (r * n + j) * LANES, critical)
+            if machines.cpu_wait_ms[j] > np.float32(0.0):
+                mean_ms, log = machines.cpu_wait_ms[j], machines.cpu_wait_log[j]
+                time = time + wait_behind_others(scratch.keys, 2 * r, j, mean_ms, log)
+        store(scratch.done_ms, ((r + 1) * n + j) * LANES, time)

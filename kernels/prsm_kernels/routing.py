@@ -1,0 +1,191 @@
+"""Shortest paths, and the work and the queues that relaying makes."""
+
+import numpy as np
+
+from ._jit import inlined, kernel
+
+_TIE_MS = 1e-6
+"""Added for each hop, so that of two paths of equal delay the one with fewer hops is taken."""
+
+
+@inlined
+def _sift_down(heap_key, heap_node, size):
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= size:
+            return
+        if child + 1 < size and heap_key[child + 1] < heap_key[child]:
+            child += 1
+        if heap_key[i] <= heap_key[child]:
+            return
+        heap_key[i], heap_key[child] = heap_key[child], heap_key[i]
+        heap_node[i], heap_node[child] = heap_node[child], heap_node[i]
+        i = child
+
+
+@inlined
+def _push(heap_key, heap_node, size, key, node):
+    i = size
+    heap_key[i], heap_node[i] = key, node
+    while i > 0 and heap_key[(i - 1) // 2] > heap_key[i]:
+        up = (i - 1) // 2
+        heap_key[i], heap_key[up] = heap_key[up], heap_key[i]
+        heap_node[i], heap_node[up] = heap_node[up], heap_node[i]
+        i = up
+
+
+@kernel
+def shortest_paths(indptr, target, cost_ms, relays, sources, last_edge, order, distance_ms):
+    """Shortest paths from some nodes to all, by Dijkstra's algorithm with a binary heap.
+
+    Parameters
+    ----------
+    indptr, target : ndarray of int32, shape (n + 1,), (m,)
+        Directed edges in CSR form.
+    cost_ms : ndarray of float64, shape (m,)
+        Cost of each edge, >= 0.
+    relays : ndarray of uint8, shape (n,)
+        0 for nodes that pass nothing on; they can still be ends of a path.
+    sources : ndarray of int32
+        Nodes from which to search.
+    last_edge, order : ndarray of int32, shape (n * n,)
+        Rows of the sources are filled: [source * n + node] the edge by which the path enters node, -1 if there is none;
+        [source * n + k] the k-th nearest node, -1 after the last reachable one.
+    distance_ms : ndarray of float32, shape (n * n,)
+        [source * n + node], inf if unreachable.
+    """
+    n = indptr.size - 1
+    heap_key = np.empty(target.size + 1, np.float64)
+    heap_node = np.empty(target.size + 1, np.int32)
+    best = np.empty(n, np.float64)
+    for s in range(sources.size):
+        source = sources[s]
+        row = source * n
+        best[:] = np.inf
+        last_edge[row : row + n] = -1
+        order[row : row + n] = -1
+        distance_ms[row : row + n] = np.inf
+        best[source] = 0.0
+        heap_key[0], heap_node[0] = 0.0, source
+        size = 1
+        settled = 0
+        while size > 0:
+            key, node = heap_key[0], heap_node[0]
+            size -= 1
+            heap_key[0], heap_node[0] = heap_key[size], heap_node[size]
+            _sift_down(heap_key, heap_node, size)
+            if key > best[node] or distance_ms[row + node] < np.inf:
+                continue
+            distance_ms[row + node] = key
+            order[row + settled] = node
+            settled += 1
+            if node != source and not relays[node]:
+                continue
+            for edge in range(indptr[node], indptr[node + 1]):
+                to = target[edge]
+                length = key + cost_ms[edge] + _TIE_MS
+                if length < best[to]:
+                    best[to] = length
+                    last_edge[row + to] = edge
+                    _push(heap_key, heap_node, size, length, to)
+                    size += 1
+
+
+@kernel
+def count_transits(senders, receivers, last_edge, source_of, order, through, crossing):
+    """Count the messages that relays and edges carry when each of `senders` sends one along shortest paths to all `receivers`.
+
+    Parameters
+    ----------
+    senders : ndarray of int32
+    receivers : ndarray of uint8, shape (n,)
+        1 for nodes that get a message.
+    last_edge, source_of, order
+        See `types.Paths`.
+    through : ndarray of int32, shape (n * n,)
+        [sender * n + node] filled: messages of sender that node forwards.
+    crossing : ndarray of float64, shape (m,)
+        Increased by the messages that cross each directed edge.
+
+    Returns
+    -------
+    float
+        Hops of all these messages together.
+    """
+    n = receivers.size
+    hops = 0.0
+    for s in range(senders.size):
+        source = senders[s]
+        row = source * n
+        through[row : row + n] = 0
+        count = n
+        while count > 0 and order[row + count - 1] < 0:
+            count -= 1
+        for k in range(count - 1, 0, -1):
+            node = order[row + k]
+            carried = through[row + node] + receivers[node]
+            edge = last_edge[row + node]
+            crossing[edge] += carried
+            hops += carried
+            before = source_of[edge]
+            if before != source:
+                through[row + before] += carried
+    return hops
+
+
+@kernel
+def relay_waits(start_ms, senders, distance_ms, service_ms, last_edge, source_of, order, gossip, relay_ms):
+    """Waiting at relays of one round's messages, in the burst that the round makes.
+
+    Every relay is a FIFO queue; messages come to it at the time at which an undisturbed network would bring them. Since a queue that
+    lets one message in `service` pass also spaces them for the queues behind it, a message waits on its way not for the sum of its
+    relays' queues but for the longest: each relay adds what its own wait exceeds the longest so far. This is an approximation.
+
+    Parameters
+    ----------
+    start_ms : ndarray of float32, shape (n,)
+        When each node sends.
+    senders : ndarray of int32
+    distance_ms : ndarray of float32, shape (n * n,)
+        [source * n + node].
+    service_ms : ndarray of float32, shape (n * n,)
+        [source * n + node]: how long a relay is busy with the message of source.
+    last_edge, source_of, order
+        See `types.Paths`.
+    gossip : bool
+        Chooses the layout of `relay_ms`, see `types.Paths`.
+    relay_ms : ndarray of float32, shape (n * n,)
+        Filled.
+    """
+    n = start_ms.size
+    waits = np.zeros(n * n, np.float32)
+    arrivals = np.empty(senders.size, np.float32)
+    for node in range(n):
+        for s in range(senders.size):
+            arrivals[s] = start_ms[senders[s]] + distance_ms[senders[s] * n + node]
+        free = np.float32(0.0)
+        for s in np.argsort(arrivals):
+            if arrivals[s] == np.inf:
+                break
+            source = senders[s]
+            begin = max(free, arrivals[s])
+            waits[source * n + node] = begin - arrivals[s]
+            free = begin + service_ms[source * n + node]
+    longest = np.empty(n, np.float32)
+    for s in range(senders.size):
+        source = senders[s]
+        row = source * n
+        longest[source] = np.float32(0.0)
+        for k in range(1, n):
+            node = order[row + k]
+            if node < 0:
+                break
+            before = source_of[last_edge[row + node]]
+            so_far = longest[before]
+            # the sender's own uplink queue is exact elsewhere
+            longest[node] = max(so_far, waits[row + before]) if before != source else so_far
+            if gossip:
+                relay_ms[row + node] = max(np.float32(0.0), waits[row + node] - longest[node])
+            else:
+                relay_ms[node * n + source] = longest[node]

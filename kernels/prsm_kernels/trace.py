@@ -1,0 +1,130 @@
+"""Where an operation's time went: the chain of messages that decided its latency, walked back from the client."""
+
+import numpy as np
+
+from ._jit import inlined, kernel
+from .client import NOWHERE, walk
+from .codes import (
+    AMONG_REPLICAS,
+    CPU,
+    GOSSIP,
+    PROPAGATION,
+    QUEUEING,
+    RETRANSMISSION,
+    TO_CLIENT,
+    TO_PRIMARY,
+    TRANSMISSION,
+)
+from .lanes import LANES, load, spread_int, store
+
+_INF = np.float32(np.inf)
+
+
+@inlined
+def _flooded_path(rounds, paths, machines, scratch, r, i, j):
+    """(hops, transmission, waiting) of the undisturbed flood path from i to j."""
+    n = machines.in_ms_per_byte.size
+    size, slot = rounds.bytes[r], rounds.relay_slot[r]
+    hops, transmission, waiting = 0, np.float32(0.0), np.float32(0.0)
+    node = j
+    while node != i:
+        edge = paths.last_edge[i * n + node]
+        if edge < 0:
+            break
+        node = paths.source[edge]
+        hops += 1
+        transmission += size * paths.ms_per_byte[edge]
+        if node != i:
+            position = edge - paths.indptr[node]
+            waiting += np.float32(position) * max(rounds.send_ms[r], size * machines.out_ms_per_byte[node])
+            if slot >= 0:
+                waiting += paths.relay_ms[slot, i * n + node]
+    return hops, transmission, waiting
+
+
+@inlined
+def _add_flood(rounds, paths, machines, scratch, parts, r, lane, i, j):
+    """Attribute one gossiped message; what a detour or a loss added counts as propagation."""
+    n = machines.in_ms_per_byte.size
+    hops, transmission, waiting = _flooded_path(rounds, paths, machines, scratch, r, i, j)
+    relays = np.float32(max(hops - 1, 0)) * paths.forward_ms
+    left = scratch.critical_ms[(r * n + j) * LANES + lane] - scratch.first_ms[(r * n + i) * LANES + lane]
+    travel = max(left - transmission - waiting - relays, np.float32(0.0))
+    parts[lane, PROPAGATION] += travel
+    parts[lane, TRANSMISSION] += transmission
+    parts[lane, CPU] += relays
+
+
+@inlined
+def begin_walk_back(rounds, scratch, primary):
+    """Put every lane at the replica whose reply was the last one needed."""
+    n = scratch.at[LANES]
+    last = rounds.kind.size - 1
+    for l in range(LANES):
+        sender = scratch.critical[last * n * LANES + l]
+        scratch.node[l] = primary if sender == np.uint32(NOWHERE) else np.int64(sender)
+
+
+@inlined
+def _set_out(rounds, paths, machines, scratch, parts, r):
+    """Set each lane's message of round r, from scratch.root to scratch.leaf, and count the CPU time at its ends."""
+    n = machines.in_ms_per_byte.size
+    kind = rounds.kind[r]
+    sent_ms = rounds.sign_ms[r] + rounds.send_ms[r]
+    for l in range(LANES):
+        j = scratch.node[l]
+        if kind == TO_CLIENT:
+            scratch.root[l], scratch.leaf[l] = j, scratch.client[l]
+            parts[l, CPU] += sent_ms
+        elif kind == TO_PRIMARY:
+            scratch.root[l], scratch.leaf[l] = scratch.client[l], j
+            parts[l, CPU] += rounds.handle_ms[r * n + j]
+        else:
+            i = np.int64(scratch.critical[(r * n + j) * LANES + l])
+            scratch.root[l], scratch.leaf[l] = i, j
+            scratch.node[l] = i
+            if i != j:
+                parts[l, CPU] += sent_ms + rounds.handle_ms[r * n + j] + rounds.quorum_ms[r]
+                if paths.kind == GOSSIP:
+                    _add_flood(rounds, paths, machines, scratch, parts, r, l, i, j)
+
+
+@kernel
+def step_back(rounds, paths, law, machines, scratch, parts, r):
+    """Attribute the message of round r that decided each lane's latency, and step to its sender.
+
+    The key lanes of the round must be in ``scratch.keys``. `parts` has shape (16, 6).
+    """
+    n = machines.in_ms_per_byte.size
+    _set_out(rounds, paths, machines, scratch, parts, r)
+    kind = rounds.kind[r]
+    if kind == AMONG_REPLICAS and paths.kind == GOSSIP:
+        return
+    outside = spread_int(np.uint32(n))
+    for l in range(LANES):
+        scratch.ids[l] = np.uint32(scratch.leaf[l])
+        scratch.ids[LANES + l] = np.uint32(scratch.root[l])
+    receiver = outside if kind == TO_CLIENT else load(scratch.ids, 0)
+    sender = outside if kind == TO_PRIMARY else load(scratch.ids, LANES)
+    travel, extra, fixed, _, hops = walk(paths, law, scratch, receiver, sender, rounds.bytes[r])
+    store(scratch.lane, 0, travel)
+    store(scratch.lane, LANES, extra)
+    store(scratch.lane, 2 * LANES, fixed)
+    store(scratch.ids, 0, hops)
+    for l in range(LANES):
+        relays = np.float32(max(np.int64(scratch.ids[l]) - 1, 0)) * paths.forward_ms
+        parts[l, PROPAGATION] += scratch.lane[l]
+        parts[l, RETRANSMISSION] += scratch.lane[LANES + l]
+        parts[l, TRANSMISSION] += scratch.lane[2 * LANES + l] - relays
+        parts[l, CPU] += relays
+
+
+@inlined
+def add_queueing(parts, latency_ms):
+    """Call queueing what the chain's other parts leave of the latency: waiting in CPUs, lines, and behind other operations."""
+    for l in range(LANES):
+        known = np.float32(0.0)
+        for part in range(parts.shape[1]):
+            known += parts[l, part]
+        latency = latency_ms[l]
+        parts[l, QUEUEING] = max(latency - known, np.float32(0.0)) if latency < _INF else np.float32(0.0)

@@ -1,0 +1,202 @@
+"""Arrays that kernels take, grouped. All are C-contiguous; times in ms; `n` replicas, `m` directed edges, `R` rounds."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+
+class Law(NamedTuple):
+    """Law of a message's delay over one hop: ``base + (offset + slope * base) * variate``."""
+
+    kind: int
+    """`codes.LAW_NONE`, `LAW_EXPONENTIAL` or `LAW_TABLE`."""
+    offset: np.float32
+    """Scale of the variate that does not depend on the link, ms."""
+    slope: np.float32
+    """Scale of the variate as a share of the link's base delay."""
+    least: np.float32
+    """The shortest delay as a share of the base delay; 0 where the law may fall below the base."""
+    table: Floats
+    """Quantiles, see `delay.quantile_table`; one element where `kind` needs none."""
+    rto_offset: np.float32
+    """Retransmission time-out of a hop is ``max(200, rto_offset + rto_slope * base)``, ms."""
+    rto_slope: np.float32
+    stream: bool
+    """True: a lost copy is sent again. False: it is gone."""
+
+
+class Paths(NamedTuple):
+    """How a message gets from one replica to another."""
+
+    kind: int
+    """`codes.DIRECT`, `ROUTED` or `GOSSIP`."""
+    base_ms: Floats
+    """Direct: (n * n,), [receiver * n + sender]. Else (m,), by directed edge."""
+    loss: Floats
+    """Loss probability of a hop: direct (1,) or (n * n,); else (m,)."""
+    ms_per_byte: Floats
+    """Transmission time of a hop: direct (n,) by sender; else (m,) by directed edge."""
+    indptr: Ints
+    """(n + 1,) CSR rows of directed edges by their first node; (1,) when direct."""
+    target: Ints
+    """(m,) node at the end of a directed edge."""
+    source: Ints
+    """(m,) node at the start of a directed edge."""
+    last_edge: Ints
+    """(n * n,), [source * n + node]: edge by which the shortest path from source enters node; -1 none."""
+    order: Ints
+    """(n * n,), [source * n + k]: nodes by distance from source, -1 after the last reachable one."""
+    relay_ms: Floats
+    """(R', n * n): waiting at relays. Routed [slot, receiver * n + sender], the sum along the path; gossip
+    [slot, source * n + node], what a copy waits more at node than before it."""
+    work: int
+    """Draws per message, about: 1, or hops of a routed message."""
+    forward_ms: np.float32
+    """CPU time with which a relay delays a message that it forwards."""
+
+
+class Rounds(NamedTuple):
+    """A protocol's table for one system: who sends to whom, how many arrivals end a round, what a message costs."""
+
+    kind: Ints
+    """(R,) `codes.TO_PRIMARY`, `AMONG_REPLICAS` or `TO_CLIENT`."""
+    senders: Ints
+    """All rounds' senders, concatenated."""
+    sender_at: Ints
+    """(R + 1,) offsets into `senders`."""
+    receivers: Ints
+    receiver_at: Ints
+    need: Ints
+    """(R * n,), [round * n + receiver]: arrivals from others that complete the round."""
+    bytes: Floats
+    """(R,) bytes of a message on the wire."""
+    handle_ms: Floats
+    """(R * n,), [round * n + receiver]: CPU time of a received message, its duplicates and forwarding included."""
+    fanout: Ints
+    """(R * n,), [round * n + sender]: copies that the sender puts on its uplink."""
+    addressed: Ints
+    """(R * n,), [round * n + sender]: replicas to which the sender's message goes."""
+    sign_ms: Floats
+    """(R,) CPU time before the first copy of a message can leave."""
+    send_ms: Floats
+    """(R,) CPU time of each copy sent."""
+    quorum_ms: Floats
+    """(R,) CPU time once, when the round's arrivals are complete."""
+    relay_slot: Ints
+    """(R,) row of `Paths.relay_ms`, -1 where relays do not queue."""
+    commit_round: int
+    """Round whose completion by `commit_need` replicas is the commit."""
+    commit_need: int
+    client_need: int
+    """Matching replies that the client waits for."""
+
+
+class Machines(NamedTuple):
+    """What replicas have, and how busy other operations keep them."""
+
+    cores: int
+    contended: bool
+    """False: CPU and NIC cost nothing, and messages do not wait for one another."""
+    last_round: int
+    """Last round among replicas; after it no arrival is carried on."""
+    alive: NDArray[np.uint8]
+    """(n,) 0 for a silent replica, which sends nothing and passes nothing on."""
+    in_ms_per_byte: Floats
+    """(n,) downlink."""
+    out_ms_per_byte: Floats
+    """(n,) uplink."""
+    copies: Floats
+    """(n,) receptions of each message: 1, or the number of neighbours when gossiping."""
+    cpu_wait_ms: Floats
+    """(n,) mean wait behind other operations of those that wait at all."""
+    cpu_wait_log: Floats
+    """(n,) logarithm of the probability of waiting; -1e30 for never."""
+    nic_wait_ms: Floats
+    nic_wait_log: Floats
+
+
+class Batch(NamedTuple):
+    """Operations to simulate, and where their results go. `B` operations, a multiple of 16."""
+
+    operation: NDArray[np.uint32]
+    """(B,) number of each operation within its replicate."""
+    replicate: NDArray[np.uint32]
+    """(B,)."""
+    client: Ints
+    """(B,) replica with which the operation's client sits."""
+    primary: int
+    keys: NDArray[np.uint32]
+    """(R + 1, 2) stream key of each round, and of the waits."""
+    latency_ms: Floats
+    """(B,) out: request to last needed reply, inf if never."""
+    commit_ms: Floats
+    """(B,) out: primary's proposal to commit by `commit_need` replicas."""
+    breakdown_ms: Floats
+    """(B, 6) out, by `codes.PROPAGATION` ...: parts of the latency."""
+    sent: NDArray[np.int64]
+    """(B, R) out: messages sent."""
+    useful: NDArray[np.int64]
+    """(B, R) out: messages that arrived before their receiver's round was complete."""
+    repeats: NDArray[np.int64]
+    """(B, R) out: retransmissions (stream) or losses (datagram)."""
+
+
+class Scratch(NamedTuple):
+    """Working memory of one thread, made by `batch.scratch`."""
+
+    progress: NDArray[np.int64]
+    """(4,) block, round, stage, position: where the next call goes on."""
+    keys: NDArray[np.uint32]
+    """(4 * 16,): key lanes of the round under way, then of the waits."""
+    client: NDArray[np.int64]
+    """(16,): replica with which each lane's client sits."""
+    done_ms: Floats
+    """((R + 1) * n * 16,): completion of each round by each replica; row 0 is the start."""
+    first_ms: Floats
+    """(R * n * 16,): when the first copy of a round's message has left the CPU."""
+    backlog_ms: Floats
+    """(R * n * 16,): when the sender's uplink was free for it."""
+    queued: NDArray[np.uint8]
+    """(R * n,): 1 where that was later than the first copy in any lane."""
+    uplink_ms: Floats
+    """(n * 16,): when the uplink is free."""
+    downlink_ms: Floats
+    """(n * 16,)."""
+    core_ms: Floats
+    """(n * cores * 16,): when each core is free, ascending."""
+    carry_ms: Floats
+    """(n * carried * 16,): arrivals of earlier rounds not yet handled."""
+    carried: Ints
+    """(n,) how many."""
+    row_ms: Floats
+    """(longest * 16,): arrivals at one receiver, in the order of the senders."""
+    sorted_ms: Floats
+    """(longest * 16,): the same with what is carried, sorted."""
+    critical: NDArray[np.uint32]
+    """(R * n * 16,): whose message completed the receiver's round; the receiver itself if none did."""
+    critical_ms: Floats
+    """(R * n * 16,): arrival of that message."""
+    committed_ms: Floats
+    """(n * 16,): commits of the live replicas."""
+    flood_ms: Floats
+    """(n * n * 16,) when gossiping: [receiver, source] arrival of each message."""
+    lane: Floats
+    """(3 * 16,): base delay, loss threshold and transmission time of a hop that differs between lanes."""
+    moved: Floats
+    """(16,): 1 for lanes whose message takes the hop under way."""
+    at: NDArray[np.int64]
+    """(17,): node at which each lane's message is; then the number of replicas."""
+    root: NDArray[np.int64]
+    """(16,): node from which each lane's message comes."""
+    leaf: NDArray[np.int64]
+    """(16,): node to which it goes."""
+    node: NDArray[np.int64]
+    """(16,): replica that the walk back from the client has reached."""
+    ids: NDArray[np.uint32]
+    """(2 * 16,): receivers and senders that differ between lanes."""
+    counts: NDArray[np.uint32]
+    """(2 * 16,): useful messages and repeats of the round under way."""

@@ -1,0 +1,38 @@
+"""prsm-scale: how PBFT-style consensus scales, from 4 to 1000+ replicas, by simulation.
+
+Public names load on first use, so that importing the package is fast.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Scenario": "config",
+    "Sweep": "config",
+    "load_sweep": "config",
+    "PrsmScaleError": "errors",
+    "UsageError": "errors",
+    "Protocol": "protocols",
+    "Round": "protocols",
+    "Run": "runs",
+    "load": "runs",
+    "parse_nodes": "nodes",
+    "simulate": "runs",
+    "sweep": "runs",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOMES))

@@ -1,0 +1,1 @@
+"""What stored results say: scaling efficiency and fitted laws. Nothing here runs a simulation."""

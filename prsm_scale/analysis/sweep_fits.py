@@ -1,0 +1,175 @@
+"""Fitted curves of a sweep: every group of scenarios that differ in n alone, as rows for fits.parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from prsm_scale.analysis import efficiency
+from prsm_scale.analysis.curves import Floats
+from prsm_scale.analysis.fits import (
+    Estimate,
+    LawFit,
+    UslFit,
+    choose,
+    crossing,
+    fit_line,
+    fit_power,
+    fit_usl,
+)
+from prsm_scale.columns import GROUP_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LATENCY = "mean_latency_ms"
+_NORMAL_95 = 1.959964  # half width of a 95 % interval, in standard errors
+_Row = dict[str, Any]
+
+
+class _Points(NamedTuple):
+    """What one quantity of a group gives to fit."""
+
+    nodes: Floats
+    values: Floats
+    error: Floats  # relative standard error, NaN where unknown
+    flags: tuple[str, ...]
+
+
+def fit_scenarios(scenarios: pd.DataFrame) -> list[dict[str, Any]]:
+    """Fit the laws of throughput and of latency to every group of scenarios that differ in n alone.
+
+    Saturation throughput takes a power law and the Universal Scalability Law, mean latency a power law, a
+    logarithmic one and a straight line; the smallest AICc on log residuals chooses. Besides the flags of
+    `LawFit`, a row may carry missing_points and overloaded_points (below), no_degraded_n and no_explosion_n
+    where the law never passes that multiple, degraded_outside_data and explosion_outside_data where it does
+    so beyond the largest n.
+
+    Parameters
+    ----------
+    scenarios
+        Rows of SCENARIO_COLUMNS. Those without a positive value of a quantity are left out of its fits, which
+        are then flagged missing_points; latency of a system offered more than it can do is flagged
+        overloaded_points, since it grows with the length of the test.
+
+    Returns
+    -------
+    list of dict
+        Rows of FIT_COLUMNS, one for each group, quantity and law; none for a quantity known at fewer than two
+        n.
+    """
+    by = [name for name in GROUP_COLUMNS if name in scenarios]
+    rows: list[_Row] = []
+    for key, group in scenarios.groupby(by, sort=False):
+        axes = dict(zip(by, key, strict=True))
+        rows += [axes | row for row in (*_throughput_rows(group), *_latency_rows(group))]
+    return rows
+
+
+def _throughput_rows(group: pd.DataFrame) -> list[_Row]:
+    points = _points(group, efficiency.BASIS)
+    if len(np.unique(points.nodes)) < 2:
+        return []
+    nodes, values = points.nodes, points.values
+    scaling = efficiency.scaling_efficiency(nodes, values)
+    common = {
+        "quantity": efficiency.BASIS,
+        "grid_n": efficiency.low_gain_nodes(nodes, values),
+        "mean_efficiency": scaling.mean,
+        "efficiency_tier": scaling.tier,
+    }
+    return _rows(points, common, (fit_power(nodes, values), fit_usl(nodes, values, log=True)), _peak)
+
+
+def _latency_rows(group: pd.DataFrame) -> list[_Row]:
+    points = _points(group, _LATENCY)
+    if len(np.unique(points.nodes)) < 2:
+        return []
+    nodes, values, error, _ = points
+    fits = (
+        fit_power(nodes, values, error),
+        fit_line(nodes, values, error, logarithmic=True),
+        fit_line(nodes, values, error),
+    )
+    common = {"quantity": _LATENCY, "grid_n": efficiency.slow_nodes(nodes, values)}
+    return _rows(points, common, fits, _degradation)
+
+
+def _points(group: pd.DataFrame, quantity: str) -> _Points:
+    values = group[quantity].to_numpy(dtype=np.float64)
+    kept = np.isfinite(values) & (values > 0)
+    error = np.full(len(values), np.nan)
+    flags = [] if kept.all() else ["missing_points"]
+    if quantity == _LATENCY:
+        width = group["mean_latency_high_ms"].to_numpy(float) - group["mean_latency_low_ms"].to_numpy(float)
+        error[kept] = width[kept] / (2 * _NORMAL_95 * values[kept])
+        if (group["utilisation"].to_numpy(float)[kept] >= 1).any():
+            flags.append("overloaded_points")
+    nodes = group["node_count"].to_numpy(dtype=np.float64)
+    return _Points(nodes[kept], values[kept], error[kept], tuple(flags))
+
+
+def _rows(
+    points: _Points,
+    common: _Row,
+    fits: Sequence[LawFit],
+    findings: Callable[[LawFit], tuple[_Row, tuple[str, ...]]],
+) -> list[_Row]:
+    """Turn the fits of one quantity into rows; `findings` gives further columns and flags of a fit."""
+    chosen = choose(fits)
+    best = None if chosen is None else fits[chosen].aicc
+    rows = []
+    for place, fit in enumerate(fits):
+        columns, flags = findings(fit) if fit.parameters else ({}, ())
+        rows.append(
+            common
+            | {
+                "law": fit.law.name,
+                "chosen": place == chosen,
+                "points": len(points.nodes),
+                "nodes_min": int(points.nodes.min()),
+                "nodes_max": int(points.nodes.max()),
+                "aicc": fit.aicc,
+                "delta_aicc": None if fit.aicc is None or best is None else fit.aicc - best,
+                "rmse_log": fit.rmse_log,
+                "flags": ",".join((*points.flags, *fit.flags, *flags)),
+            }
+            | _parameters(fit)
+            | columns
+        )
+    return rows
+
+
+def _parameters(fit: LawFit) -> _Row:
+    row: _Row = dict(fit.parameters)
+    for name, (low, high) in fit.intervals.items():
+        row |= {f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
+def _peak(fit: LawFit) -> tuple[_Row, tuple[str, ...]]:
+    if not isinstance(fit, UslFit):
+        return {}, ()
+    return _spread("peak_n", fit.peak) | {"peak_ops_per_second": fit.peak_throughput}, ()
+
+
+def _degradation(fit: LawFit) -> tuple[_Row, tuple[str, ...]]:
+    row: _Row = {}
+    flags = []
+    for name, factor in (
+        ("degraded", efficiency.DEGRADED_FACTOR),
+        ("explosion", efficiency.EXPLOSION_FACTOR),
+    ):
+        estimate = crossing(fit, factor)
+        row |= _spread(f"{name}_n", estimate)
+        if estimate.value is None:
+            flags.append(f"no_{name}_n")
+        elif estimate.value > fit.nodes[-1]:
+            flags.append(f"{name}_outside_data")
+    return row, tuple(flags)
+
+
+def _spread(name: str, estimate: Estimate) -> _Row:
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -1,0 +1,91 @@
+"""Options of the command line that stand for settings, made from the settings themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from prsm_scale.config import AXES, Scenario, Sweep
+
+_FLAGS = {"byzantine_ratio": "byzantine"}
+_LISTS = ("regions", "placement")
+_HIDDEN = ("graph", "graph_digest", "engine")
+_AXIS_SECTION = "Axes: one value, or several separated by commas"
+_SETTING_SECTION = "Settings: one value each"
+RUN_SECTION = "This run"
+
+
+class SectionOption(click.Option):
+    """An option that the help lists under a heading of its own."""
+
+    def __init__(self, *names: Any, section: str = RUN_SECTION, **attributes: Any) -> None:
+        super().__init__(*names, **attributes)
+        self.section = section
+
+
+class SectionCommand(click.Command):
+    """A command whose options are listed in sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options, section by section."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "section", RUN_SECTION), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def setting_options() -> Iterator[click.Option]:
+    """One option for each setting of a sweep, axes first."""
+    schemas = Scenario.model_json_schema()["properties"]
+    others = [name for name in Scenario.model_fields if name not in AXES and name not in _HIDDEN]
+    for name in ("nodes", *(axis for axis in AXES if axis != "nodes"), *others):
+        yield _option(name, schemas[name])
+
+
+def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the options that the user gave."""
+    return {name: value for name, value in values.items() if name in Sweep.model_fields and value is not None}
+
+
+def _option(name: str, schema: Mapping[str, Any]) -> click.Option:
+    kinds = {kind.get("type") for kind in (schema, *schema.get("anyOf", ()))}
+    flag = f"--{_FLAGS.get(name, name).replace('_', '-')}"
+    section = _AXIS_SECTION if name in AXES else _SETTING_SECTION
+    meaning = schema["description"] + _default(name)
+    if "boolean" in kinds:
+        return SectionOption([flag, name], section=section, help=meaning, is_flag=True, default=None)
+    is_number = bool(kinds & {"integer", "number"}) and name != "nodes"
+    several = name in _LISTS or (name in AXES and name != "nodes")
+
+    def convert(ctx: click.Context, parameter: click.Parameter, text: str | None) -> Any:
+        if text is None or not (several or is_number):
+            return text
+        read = _number if is_number or name == "placement" else str.strip
+        values = [read(part) for part in text.split(",")]
+        return values if several and values != ["random"] and values != ["worst"] else values[0]
+
+    kind = "NUMBER" if is_number else "TEXT"
+    return SectionOption([flag, name], section=section, help=meaning, metavar=kind, callback=convert)
+
+
+def _default(name: str) -> str:
+    field = Sweep.model_fields[name]
+    value = "10..1000" if name == "nodes" else field.default
+    shown = value[0] if isinstance(value, tuple) else value
+    return "" if shown is None or shown is False else f" [{shown}]"
+
+
+def _number(text: str) -> Any:
+    """Read a number; what is none stays text, for the setting itself to reject by name."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text.strip()

@@ -1,0 +1,305 @@
+"""Registry of every output column: one entry makes the Arrow field, the check of a row and the docs table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PYTHON_TYPES: dict[str, type] = {
+    "string": str,
+    "bool": bool,
+    "int32": int,
+    "int64": int,
+    "float32": float,
+    "float64": float,
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One output column.
+
+    Parameters
+    ----------
+    name
+        Column name; a quantity with a unit carries the unit in it.
+    dtype
+        Arrow type: string, bool, int32, int64, float32 or float64.
+    unit
+        Unit of the values, "" where there is none.
+    meaning
+        One line for the reader of the file.
+    nullable
+        Whether a value may be missing. NaN and infinity are stored as missing.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    nullable: bool = True
+
+
+def _text(name: str, meaning: str, nullable: bool = False) -> Column:
+    return Column(name, "string", "", meaning, nullable)
+
+
+def _integer(name: str, meaning: str, dtype: str = "int32", nullable: bool = False, unit: str = "") -> Column:
+    return Column(name, dtype, unit, meaning, nullable)
+
+
+def _real(name: str, unit: str, meaning: str, nullable: bool = True) -> Column:
+    return Column(name, "float64", unit, meaning, nullable)
+
+
+def _estimate(name: str, unit: str, meaning: str) -> tuple[Column, Column, Column]:
+    """Make the columns of a value and of the ends of its 95 % interval, the unit staying last in the name."""
+    suffix = "_ms" if name.endswith("_ms") else ""
+    stem = name.removesuffix(suffix)
+    return (
+        _real(name, unit, meaning),
+        _real(f"{stem}_low{suffix}", unit, f"lower end of the 95 % interval of {name}"),
+        _real(f"{stem}_high{suffix}", unit, f"upper end of the 95 % interval of {name}"),
+    )
+
+
+_AXES = (
+    _real("byzantine_ratio", "", "share of replicas that are faulty", nullable=False),
+    _text("topology", "name of the topology, or digest-bearing name of a user's graph"),
+    _text("network_condition", "network condition the links were drawn from"),
+    _text("environment", "where the replicas are placed"),
+    _text("resource_profile", "CPU and memory of a replica"),
+    _text("protocol", "name of the table of rounds"),
+    _text("dissemination", "direct, gossip or routed"),
+    _text("authentication", "scheme that signs the messages"),
+    _real("offered_ops_per_second", "1/s", "operations offered, open loop", nullable=False),
+    _integer("payload_bytes", "size of one operation's payload", "int64", unit="B"),
+    _integer("batch", "operations carried by one proposal"),
+    _text("engine", "engine that simulated the row"),
+    _integer("seed", "seed of all draws", "int64"),
+)
+
+GROUP_COLUMNS: tuple[str, ...] = ("run_id", *(column.name for column in _AXES))
+"""Names that two scenarios share when only the number of replicas differs between them."""
+
+SCENARIO_COLUMNS: tuple[Column, ...] = (
+    _text("run_id", "run that the row belongs to"),
+    _text("scenario_id", "digest of all inputs that change the results"),
+    _integer("node_count", "replicas n"),
+    _integer("fault_threshold", "faults tolerated by design, f = floor((n - 1) / 3)"),
+    _integer("quorum", "arrivals that close a round, ceil((n + f + 1) / 2)"),
+    _integer("byzantine_count", "faulty replicas, floor(byzantine_ratio n)"),
+    *_AXES,
+    _integer("operations", "operations simulated and counted, warm-up left out", "int64"),
+    _integer("replicates", "independent replicates the operations came from"),
+    _text("version", "version of prsm-scale that wrote the row"),
+    _real("operations_per_second", "1/s", "operations that succeeded, at the offered load"),
+    _real("saturation_ops_per_second", "1/s", "capacity: the smallest bound over all resources"),
+    _real("operations_per_node_per_second", "1/s", "operations_per_second / node_count"),
+    _real("utilisation", "", "offered load / capacity of the binding resource"),
+    *_estimate("mean_latency_ms", "ms", "mean time from request to the client's last needed reply"),
+    *_estimate("median_latency_ms", "ms", "median of the client latency"),
+    *_estimate("p95_latency_ms", "ms", "95th percentile of the client latency"),
+    *_estimate("p99_latency_ms", "ms", "99th percentile of the client latency"),
+    _real("min_latency_ms", "ms", "smallest client latency"),
+    _real("max_latency_ms", "ms", "largest client latency"),
+    _real("std_dev_ms", "ms", "standard deviation of the client latency"),
+    _real("mean_commit_ms", "ms", "mean time from the primary's proposal until n - f replicas have committed"),
+    _real("median_commit_ms", "ms", "median commit time"),
+    _real("p99_commit_ms", "ms", "99th percentile of the commit time"),
+    _real("success_rate", "", "share of operations answered within the time-out"),
+    _real("success_low", "", "lower end of the 95 % Wilson interval of success_rate"),
+    _real("success_high", "", "upper end of the 95 % Wilson interval of success_rate"),
+    _real("message_delivery_rate", "", "share of first transmissions that arrived"),
+    _real("view_changes_per_operation", "", "mean view changes an operation went through"),
+    _real("cpu_percent_mean", "%", "CPU use at the offered load, mean over replicas"),
+    _real("cpu_percent_max", "%", "CPU use of the busiest replica"),
+    _integer("cpu_max_replica", "index of the replica with the busiest CPU", nullable=True),
+    _real("memory_mb", "MB", "memory a replica needs"),
+    _real("bandwidth_mbps_mean", "Mbit/s", "traffic sent at the offered load, mean over replicas"),
+    _real("bandwidth_mbps_max", "Mbit/s", "traffic sent by the replica that sends most"),
+    _integer("bandwidth_max_replica", "index of the replica that sends most", nullable=True),
+    _real("message_count", "", "protocol messages of one operation, request and replies left out"),
+    _real("bytes_per_operation", "B", "bytes put on links by one operation, hops and repeats included"),
+    _real("link_transmissions", "", "transmissions over links of one operation, hops and repeats included"),
+    _real("retransmissions", "", "transmissions of one operation that repeat a lost copy"),
+    _real("network_efficiency", "", "bytes that arrived before their quorum closed / bytes put on links"),
+    _real("propagation_ms", "ms", "part of mean_latency_ms spent on link delay and jitter"),
+    _real("transmission_ms", "ms", "part of mean_latency_ms spent putting bytes on links"),
+    _real("cpu_ms", "ms", "part of mean_latency_ms spent computing"),
+    _real("queueing_ms", "ms", "part of mean_latency_ms spent waiting for a CPU or NIC"),
+    _real("retransmission_ms", "ms", "part of mean_latency_ms spent waiting for time-outs of lost copies"),
+    _real("view_change_ms", "ms", "part of mean_latency_ms spent in view changes"),
+    _text("bottleneck", "resource that sets saturation_ops_per_second", nullable=True),
+    _real("util_primary_cpu", "", "utilisation of the primary's CPU at the offered load"),
+    _real("util_replica_cpu", "", "utilisation of the busiest backup's CPU"),
+    _real("util_primary_egress", "", "utilisation of the primary's uplink"),
+    _real("util_replica_egress", "", "utilisation of the busiest backup's uplink"),
+    _real("util_primary_ingress", "", "utilisation of the primary's downlink"),
+    _real("util_replica_ingress", "", "utilisation of the busiest backup's downlink"),
+    _real("util_relay_cpu", "", "utilisation of the busiest relay's CPU by forwarding"),
+    _real("util_relay_nic", "", "utilisation of the busiest relay's NIC by forwarding"),
+    _real("util_link", "", "utilisation of the busiest link"),
+    _real("util_window", "", "utilisation of the pipeline window"),
+    _text("limits_passed", "limits that the scenario passes, by name; empty where none"),
+    Column(
+        "feasible",
+        "bool",
+        "",
+        "whether the profile can hold the scenario; if not, it was not simulated",
+        False,
+    ),
+    _text("reason", "why the scenario is infeasible or has no result; empty where it has one"),
+    _text("scenario", "the whole scenario as JSON, enough to run it again"),
+    _real("wall_seconds", "s", "time the simulation took on the host"),
+    _integer("messages_simulated", "messages simulated for the row", "int64", nullable=True),
+    _real("messages_per_second", "1/s", "messages simulated per second of wall time"),
+)
+
+FIT_COLUMNS: tuple[Column, ...] = (
+    _text("run_id", "run that the fitted rows belong to"),
+    *_AXES,
+    _text("quantity", "column that was fitted, and the basis of the efficiency"),
+    _text("law", "usl, power, logarithmic or linear, each over the number of replicas n"),
+    Column(
+        "chosen",
+        "bool",
+        "",
+        "whether the law has the smallest AICc of the laws tried on this quantity",
+        False,
+    ),
+    _integer("points", "points fitted"),
+    _integer("nodes_min", "smallest n among the points, the baseline", nullable=True),
+    _integer("nodes_max", "largest n among the points", nullable=True),
+    *_estimate("alpha", "", "usl: contention"),
+    *_estimate("beta", "", "usl: coherency delay"),
+    *_estimate("gamma", "1/s", "usl: throughput the law gives at n = 1"),
+    *_estimate("coefficient", "unit of the quantity", "power: value the law gives at n = 1"),
+    *_estimate("exponent", "", "power: exponent of n, negative where the quantity falls with n"),
+    *_estimate("intercept", "unit of the quantity", "logarithmic, linear: constant term"),
+    *_estimate("slope", "unit of the quantity", "logarithmic: per unit of ln n; linear: per replica"),
+    _real("aicc", "", "corrected Akaike criterion on log residuals; missing with too few points"),
+    _real("delta_aicc", "", "aicc less the smallest aicc of the laws tried on this quantity"),
+    _real("rmse_log", "", "root mean square of the log residuals: the relative misfit"),
+    *_estimate("peak_n", "", "usl: n >= 1 of the largest throughput; missing where the law has none"),
+    _real("peak_ops_per_second", "1/s", "usl: throughput the law gives at peak_n"),
+    *_estimate("degraded_n", "", "latency: n at which the law passes 1.5 times its value at nodes_min"),
+    *_estimate("explosion_n", "", "latency: n at which the law passes 3 times its value at nodes_min"),
+    _integer(
+        "grid_n",
+        "throughput: first simulated n with less than 10 % gain over the one before it; "
+        "latency: first simulated n above 1.5 times the value at nodes_min",
+        nullable=True,
+    ),
+    _real("mean_efficiency", "", "throughput: mean of (X / X0) / (n / n0) over the n above nodes_min"),
+    _text(
+        "efficiency_tier", "throughput: excellent, good, moderate or poor by mean_efficiency", nullable=True
+    ),
+    _text("flags", "what to beware of, comma separated; empty where nothing"),
+)
+
+OPERATION_COLUMNS: tuple[Column, ...] = (
+    _text("scenario_id", "scenario that the operation belongs to"),
+    _integer("replicate", "replicate that the operation belongs to"),
+    _integer("operation", "number of the operation inside its replicate", "int64"),
+    _real("latency_ms", "ms", "client latency; missing where the operation did not succeed"),
+    _real("commit_ms", "ms", "commit time; missing where nothing committed"),
+    Column("success", "bool", "", "whether the client had its answer within the time-out", False),
+)
+
+
+def arrow_schema(columns: Sequence[Column], metadata: Mapping[str, str] | None = None) -> pa.Schema:
+    """Build the Arrow schema of a table of these columns.
+
+    Parameters
+    ----------
+    columns
+        Columns, in the order of the file.
+    metadata
+        Text stored in the schema under its key.
+
+    Returns
+    -------
+    pyarrow.Schema
+        One field a column, nullable as declared, with unit and meaning in the field's metadata.
+    """
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field(
+                column.name,
+                pa.type_for_alias(column.dtype),
+                nullable=column.nullable,
+                metadata={"unit": column.unit, "meaning": column.meaning},
+            )
+            for column in columns
+        ],
+        metadata=dict(metadata or {}),
+    )
+
+
+def validate_row(row: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, Any]:
+    """Check one row against the registry and bring it into the registry's order and types.
+
+    Parameters
+    ----------
+    row
+        Values by column name; NumPy scalars are welcome. A nullable column may be left out.
+    columns
+        Columns the row has to fit.
+
+    Returns
+    -------
+    dict
+        Plain Python values of every column; NaN, infinity and what was left out become None.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a value is missing where it may not be, or has another type.
+    """
+    unknown = sorted(set(row) - {column.name for column in columns})
+    if unknown:
+        raise ValueError(f"row has columns that the registry lacks: {', '.join(unknown)}")
+    return {column.name: _plain(row.get(column.name), column) for column in columns}
+
+
+def validate_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """Apply `validate_row` to each row."""
+    return [validate_row(row, columns) for row in rows]
+
+
+def docs_table(columns: Sequence[Column]) -> str:
+    """Render the columns as a Markdown table, ending in a newline."""
+    lines = ["| column | type | unit | meaning |", "|---|---|---|---|"]
+    for column in columns:
+        dtype = f"{column.dtype}, may be missing" if column.nullable else column.dtype
+        lines.append(f"| `{column.name}` | {dtype} | {column.unit} | {column.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any, column: Column) -> Any:
+    # NumPy scalars carry .item(), Python's own do not; str enums are texts already.
+    plain = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, float) and not math.isfinite(plain):
+        plain = None
+    if plain is None:
+        if column.nullable:
+            return None
+        raise ValueError(f"{column.name}: a value is missing where the registry allows none")
+    wanted = _PYTHON_TYPES[column.dtype]
+    if wanted is float and type(plain) is int:
+        return float(plain)
+    if not isinstance(plain, wanted) or (wanted is int and isinstance(plain, bool)):
+        raise ValueError(f"{column.name}: {plain!r} is not of type {column.dtype}")
+    if wanted is int:
+        bits = int(column.dtype.removeprefix("int"))
+        if not -(2 ** (bits - 1)) <= plain < 2 ** (bits - 1):
+            raise ValueError(f"{column.name}: {plain!r} does not fit {column.dtype}")
+    return wanted.__str__(plain) if wanted is str else plain

@@ -1,0 +1,268 @@
+"""Operations -> the row of results, with intervals."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING
+from prsm_scale import __version__
+from prsm_scale.load import Work
+from prsm_scale.resources import memory_need_mb, resolve_profile, size_inputs
+from prsm_scale.engine import Outcome
+
+Vector = NDArray[np.float64]
+_Z = 1.959963984540054
+_PARTS = ("propagation_ms", "transmission_ms", "cpu_ms", "queueing_ms", "retransmission_ms", "view_change_ms")
+
+
+def mean_and_error(values: Vector, replicate: NDArray[np.uint32], clustered: bool) -> tuple[float, float]:
+    """Mean and its standard error; of clustered values that of the replicates' means, if larger.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (N,)
+    replicate : ndarray of uint32, shape (N,)
+    clustered : bool
+        Whether replicates differ in more than their draws.
+    """
+    mean = float(values.mean())
+    error = float(values.std(ddof=1)) / math.sqrt(values.size) if values.size > 1 else 0.0
+    if clustered:
+        _, group, size = np.unique(replicate, return_inverse=True, return_counts=True)
+        if size.size > 1:
+            # ratio estimator: residual totals of the clusters (Cochran, Sampling Techniques, section 9A.1)
+            totals = np.bincount(group, values - mean)
+            error = max(error, float(np.sqrt((totals**2).sum() * size.size / (size.size - 1))) / values.size)
+    return mean, error
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """95 % interval of a proportion (Wilson, JASA 1927)."""
+    if trials == 0:
+        return 0.0, 1.0
+    p, z2 = successes / trials, _Z**2
+    middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = _Z * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    high = 1.0 if successes == trials else min(1.0, middle + half)
+    return low, high
+
+
+def quantile_with_interval(ordered: Vector, q: float, effective: float) -> tuple[float, float | None, float | None]:
+    """Quantile of sorted values with its 95 % interval by order statistics.
+
+    Parameters
+    ----------
+    ordered : ndarray of float64, shape (N,)
+        Ascending.
+    q : float
+        Probability.
+    effective : float
+        Number of independent values that the N are worth, at most N.
+
+    Returns
+    -------
+    (float, float or None, float or None)
+        The quantile, and the ends of its interval; None where too few values lie beyond it to bound it.
+    """
+    from scipy.special import bdtr
+
+    size = ordered.size
+    value = float(np.quantile(ordered, q))
+    n = max(1, min(size, round(effective)))
+    k = np.arange(n)
+    below = bdtr(k, n, q)  # P(at most k of n values lie below the quantile)
+    lower = np.flatnonzero(below <= 0.025)
+    upper = np.flatnonzero(below >= 0.975)
+    scale = (size - 1) / max(n - 1, 1)
+
+    def at(index: int) -> float:
+        return float(ordered[min(size - 1, round(index * scale))])
+
+    low = at(int(lower[-1])) if lower.size else None
+    high = at(int(upper[0])) if upper.size else None
+    return value, low, high
+
+
+def infeasible_row(scenario: Any, reason: str, memory_mb: float) -> dict[str, Any]:
+    """Row of a scenario that its profile cannot hold; it is not simulated."""
+    return _identity(scenario) | {
+        "operations": 0,
+        "replicates": 0,
+        "memory_mb": memory_mb,
+        "feasible": False,
+        "limits_passed": "memory_mb",
+        "reason": reason,
+    }
+
+
+def memory_mb(scenario: Any) -> float:
+    """Memory that the busiest replica of a scenario needs, MiB."""
+    from prsm_scale.protocols import get_protocol
+
+    inputs = size_inputs(scenario, flooded=scenario.dissemination == "gossip")
+    return memory_need_mb(get_protocol(scenario.protocol), inputs, scenario.window)
+
+
+def why_infeasible(scenario: Any) -> str:
+    """Why a scenario's profile cannot hold it; empty if it can."""
+    need, profile = memory_mb(scenario), resolve_profile(scenario)
+    if need <= profile.memory_mb:
+        return ""
+    return f"needs {need:.0f} MB of memory, profile {profile.name} has {profile.memory_mb:.0f} MB"
+
+
+def _identity(scenario: Any) -> dict[str, Any]:
+    from prsm_scale.protocols import get_protocol, quorum
+
+    protocol = get_protocol(scenario.protocol)
+    faults = protocol.fault_threshold(scenario.nodes)
+    return {
+        "scenario_id": scenario.scenario_id,
+        "node_count": scenario.nodes,
+        "fault_threshold": faults,
+        "quorum": quorum(scenario.nodes, faults),
+        "byzantine_ratio": scenario.byzantine_ratio,
+        "byzantine_count": scenario.byzantine_count,
+        "topology": str(scenario.topology),
+        "network_condition": scenario.network,
+        "environment": scenario.environment,
+        "resource_profile": scenario.profile,
+        "protocol": protocol.name,
+        "dissemination": scenario.dissemination,
+        "authentication": scenario.authentication,
+        "offered_ops_per_second": scenario.rate,
+        "payload_bytes": scenario.payload_bytes,
+        "batch": scenario.batch,
+        "engine": scenario.engine,
+        "seed": scenario.seed,
+        "version": __version__,
+        "scenario": json.dumps(scenario.model_dump(mode="json"), sort_keys=True),
+    }
+
+
+def scenario_row(outcome: Outcome) -> dict[str, Any]:
+    """All columns of one simulated scenario, see `prsm_scale.columns.SCENARIO_COLUMNS`."""
+    operations, scenario = outcome.operations, outcome.scenario
+    ended = operations.latency_ms <= scenario.operation_timeout_ms
+    successes, trials = int(ended.sum()), ended.size
+    low, high = wilson(successes, trials)
+    row = _identity(scenario) | {
+        "operations": trials,
+        "replicates": int(np.unique(operations.replicate).size),
+        "success_rate": successes / trials,
+        "success_low": low,
+        "success_high": high,
+        "view_changes_per_operation": 0.0,
+        "memory_mb": memory_mb(scenario),
+        "limits_passed": "",
+        "feasible": True,
+        "reason": "" if successes else _why_none(outcome),
+        "wall_seconds": outcome.wall_seconds,
+        "messages_simulated": outcome.messages,
+        "messages_per_second": outcome.messages / max(outcome.wall_seconds, 1e-9),
+    }
+    if successes:
+        row |= _latencies(outcome, ended)
+    return row | _throughput(outcome, successes / trials) | _traffic(outcome)
+
+
+def _why_none(outcome: Outcome) -> str:
+    n, q = outcome.scenario.nodes, outcome.plan.quorum
+    live = n - outcome.scenario.byzantine_count
+    if live < q:
+        return f"{live} live replicas are fewer than the quorum of {q}"
+    if not np.isfinite(outcome.operations.latency_ms).any():
+        return "no quorum can be reached over the live replicas' links"
+    return f"no operation ended within {outcome.scenario.operation_timeout_ms:g} ms"
+
+
+def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
+    operations = outcome.operations
+    latency, replicate = operations.latency_ms[ended], operations.replicate[ended]
+    mean, error = mean_and_error(latency, replicate, len(outcome.systems) > 1)
+    plain = mean_and_error(latency, replicate, False)[1]
+    effective = latency.size * (plain / error) ** 2 if error > 0 else latency.size
+    ordered = np.sort(latency)
+    row: dict[str, Any] = {
+        "mean_latency_ms": mean,
+        "mean_latency_low_ms": mean - _Z * error,
+        "mean_latency_high_ms": mean + _Z * error,
+        "min_latency_ms": float(ordered[0]),
+        "max_latency_ms": float(ordered[-1]),
+        "std_dev_ms": float(latency.std(ddof=1)) if latency.size > 1 else 0.0,
+    }
+    for name, q in (("median", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        value, low, high = quantile_with_interval(ordered, q, effective)
+        row |= {f"{name}_latency_ms": value, f"{name}_latency_low_ms": low, f"{name}_latency_high_ms": high}
+    commit = operations.commit_ms[np.isfinite(operations.commit_ms)]
+    if commit.size:
+        row |= {"mean_commit_ms": float(commit.mean()), "median_commit_ms": float(np.median(commit))}
+        row["p99_commit_ms"] = float(np.quantile(commit, 0.99))
+    parts = operations.breakdown_ms[ended].mean(axis=0)
+    parts[QUEUEING] = 0.0
+    parts[QUEUEING] = mean - parts.sum()
+    return row | dict(zip(_PARTS, map(float, parts), strict=True))
+
+
+def _mean_work(works: tuple[Work, ...], name: str) -> Vector:
+    return np.asarray(np.mean([getattr(work, name) for work in works], axis=0), np.float64)
+
+
+def _throughput(outcome: Outcome, success: float) -> dict[str, Any]:
+    scenario, works, demand = outcome.scenario, outcome.works, outcome.demand_ms
+    reachable = float(np.isfinite(outcome.operations.latency_ms).mean())
+    usable = {name: value for name, value in demand.items() if np.isfinite(value)}
+    bottleneck = max(usable, key=lambda name: usable[name])
+    bound = usable[bottleneck]
+    per_ms = scenario.rate / scenario.batch / 1000.0
+    saturation = reachable * 1000.0 * scenario.batch / bound if bound > 0 else None
+    # of a growing backlog, what the test's duration leaves unserved is not done
+    done = scenario.rate * min(success, reachable / max(1.0, per_ms * bound))
+    offered = min(per_ms, 1.0 / bound) if bound > 0 else per_ms
+    cpu, sent = _mean_work(works, "cpu_ms") * offered * 100.0, _mean_work(works, "sent_bytes") * offered * 8.0 / 1000.0
+    row: dict[str, Any] = {
+        "operations_per_second": done,
+        "operations_per_node_per_second": done / scenario.nodes,
+        "saturation_ops_per_second": saturation,
+        "utilisation": per_ms * bound,
+        "bottleneck": bottleneck if reachable > 0 and bound > 0 else None,
+        "cpu_percent_mean": float(cpu.mean()),
+        "cpu_percent_max": float(cpu.max()),
+        "cpu_max_replica": int(cpu.argmax()),
+        "bandwidth_mbps_mean": float(sent.mean()),
+        "bandwidth_mbps_max": float(sent.max()),
+        "bandwidth_max_replica": int(sent.argmax()),
+    }
+    names = {"pipeline_window": "util_window"}
+    return row | {names.get(name, f"util_{name}"): per_ms * value for name, value in usable.items()}
+
+
+def _traffic(outcome: Outcome) -> dict[str, Any]:
+    operations, system = outcome.operations, outcome.systems[0]
+    among = system.rounds.kind == AMONG_REPLICAS
+    size = system.rounds.bytes.astype(np.float64)
+    hops = np.mean([work.hops for work in outcome.works], axis=0)
+    sent, useful = operations.sent.mean(axis=0), operations.useful.mean(axis=0)
+    first = sent * hops
+    loss, stream = system.network.loss, outcome.plan.law.stream
+    repeats = operations.repeats.mean(axis=0)
+    if system.network.kind == GOSSIP:
+        # copies that cannot be the first to arrive are not drawn, so their losses are expected values
+        repeats = np.where(among, first * (loss / (1 - loss) if stream else loss), repeats)
+    lost = float(repeats.sum() / (first.sum() + (repeats.sum() if stream else 0.0))) if first.sum() > 0 else 0.0
+    again = repeats if stream else np.zeros_like(repeats)
+    on_links = float(((first + again) * size).sum())
+    return {
+        "message_count": float(sent[among].sum()),
+        "link_transmissions": float((first + again).sum()),
+        "retransmissions": float(again.sum()),
+        "bytes_per_operation": on_links / outcome.scenario.batch,
+        "network_efficiency": float((useful * size).sum()) / on_links if on_links > 0 else None,
+        "message_delivery_rate": 1.0 - lost,
+    }

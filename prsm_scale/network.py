@@ -1,0 +1,189 @@
+"""Ways of messages through the graph: paths, relays' work and relays' queues, as arrays for the kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prsm_kernels import Law, Paths, count_transits, relay_waits, shortest_paths
+from prsm_kernels.codes import DIRECT, GOSSIP, ROUTED
+from prsm_scale.environments import Links
+from prsm_scale.topology import TopologyGraph
+
+Floats = NDArray[np.float32]
+_NO_INTS = np.zeros(1, np.int32)
+_SOURCES_PER_CALL = 32
+KINDS = {"direct": DIRECT, "routed": ROUTED, "gossip": GOSSIP}
+
+
+def ms_per_byte(mbps: Floats) -> Floats:
+    """Transmission time of a byte in ms at a bandwidth in Mbit/s; 0 where that is unlimited."""
+    return (8.0 / (1000.0 * mbps)).astype(np.float32)
+
+
+def dissemination_of(scenario: Any, complete: bool) -> str:
+    """How messages spread: what the scenario says, else direct on a complete graph and gossip elsewhere."""
+    return str(scenario.dissemination or ("direct" if complete else "gossip"))
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The graph of a scenario as seen by its messages, with some replicas passing nothing on.
+
+    Attributes
+    ----------
+    kind : int
+        `prsm_kernels.codes.DIRECT`, `ROUTED` or `GOSSIP`.
+    paths : Paths
+        For the kernels, without relay queues.
+    distance_ms : ndarray of float32, shape (n * n,) or (1,)
+        [source * n + node] mean delay of an undisturbed message; unused when direct.
+    degree : ndarray of int32, shape (n,)
+        Neighbours of each replica; n - 1 when direct.
+    edge_ms_per_byte : ndarray of float32, shape (m,)
+        Transmission time on the link itself, 0 where only the replicas' lines bound it.
+    loss : float
+        Mean loss probability of a hop.
+    """
+
+    kind: int
+    paths: Paths
+    distance_ms: Floats
+    degree: NDArray[np.int32]
+    edge_ms_per_byte: Floats
+    loss: float
+
+    @property
+    def relayed(self) -> bool:
+        """Whether messages cross other replicas on their way."""
+        return self.kind != DIRECT
+
+
+def build_network(
+    scenario: Any,
+    graph: TopologyGraph,
+    links: Links,
+    law: Law,
+    mean_variate: float,
+    relays: NDArray[np.uint8],
+    forward_ms: float,
+    vote_bytes: int,
+) -> Network:
+    """Find the ways of a scenario's messages.
+
+    Parameters
+    ----------
+    scenario, graph, links
+        As built from one another.
+    law : Law
+        Delay of a hop.
+    mean_variate : float
+        Mean of the law's variate.
+    relays : ndarray of uint8, shape (n,)
+        0 for replicas that pass nothing on.
+    forward_ms : float
+        CPU time by which a relay delays a message.
+    vote_bytes : int
+        Size of the messages for which shortest paths are shortest.
+    """
+    n = graph.nodes
+    line = ms_per_byte(links.uplink_mbps)
+    kind = KINDS[dissemination_of(scenario, graph.complete)]
+    limited = bool(np.isfinite(links.edge_bandwidth_mbps).any())
+    common = {"forward_ms": np.float32(forward_ms), "relay_ms": np.zeros((1, 1), np.float32)}
+    loss = float(np.mean(links.loss))
+    if kind == DIRECT and not limited:
+        paths = Paths(
+            kind=DIRECT, base_ms=np.ravel(links.base_ms), loss=np.ravel(links.loss), ms_per_byte=line, indptr=_NO_INTS,
+            target=_NO_INTS, source=_NO_INTS, last_edge=_NO_INTS, order=_NO_INTS, work=1, **common,
+        )  # fmt: skip
+        return Network(DIRECT, paths, np.zeros(1, np.float32), np.full(n, n - 1, np.int32), np.zeros(1, np.float32), loss)
+    indptr, target, base, loss_by_edge, bandwidth = _edges(graph, links)
+    source = np.repeat(np.arange(n, dtype=np.int32), np.diff(indptr))
+    edge = ms_per_byte(bandwidth)
+    hop = np.maximum(line[source], edge)
+    cost = base + (law.offset + law.slope * base) * mean_variate + forward_ms + vote_bytes * hop
+    last_edge, order, distance = np.full(n * n, -1, np.int32), np.full(n * n, -1, np.int32), np.full(n * n, np.inf, np.float32)
+    if kind == DIRECT:
+        last_edge[source * np.int64(n) + target] = np.arange(target.size, dtype=np.int32)
+    else:
+        costs = cost.astype(np.float64)
+        for start in range(0, n, _SOURCES_PER_CALL):
+            sources = np.arange(start, min(start + _SOURCES_PER_CALL, n), dtype=np.int32)
+            shortest_paths(indptr, target, costs, relays, sources, last_edge, order, distance)
+    paths = Paths(
+        kind=GOSSIP if kind == GOSSIP else ROUTED, base_ms=base, loss=loss_by_edge, ms_per_byte=hop, indptr=indptr,
+        target=target, source=source, last_edge=last_edge, order=order, work=_hops(kind, n, order, last_edge), **common,
+    )  # fmt: skip
+    degree = np.diff(indptr).astype(np.int32)
+    return Network(kind, paths, distance, degree, edge, float(loss_by_edge.mean()))
+
+
+def _edges(
+    graph: TopologyGraph, links: Links
+) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, Floats]:
+    """Directed edges (rows, targets, base, loss, bandwidth); a complete graph is spelled out."""
+    n = graph.nodes
+    if not graph.complete:
+        loss = np.broadcast_to(links.loss, links.base_ms.shape)
+        return graph.indptr, graph.indices, links.base_ms, np.ascontiguousarray(loss), links.edge_bandwidth_mbps
+    indptr = (np.arange(n + 1) * (n - 1)).astype(np.int32)
+    grid = np.arange(n, dtype=np.int32)
+    target = np.broadcast_to(grid, (n, n))[~np.eye(n, dtype=bool)].copy()
+    source = np.repeat(grid, n - 1)
+
+    def pick(values: Floats) -> Floats:
+        return np.ascontiguousarray(np.broadcast_to(values, (n, n))[target, source])
+
+    return indptr, target, pick(links.base_ms), pick(links.loss), pick(links.edge_bandwidth_mbps)
+
+
+def _hops(kind: int, n: int, order: NDArray[np.int32], last_edge: NDArray[np.int32]) -> int:
+    """Hops of a typical message, so that calls of the kernel take equally long."""
+    if kind != ROUTED:
+        return 1
+    reached = max(1, int((order[:n] >= 0).sum()))
+    return max(1, round(np.log2(n)) if reached * 4 < last_edge.size else reached // 4)
+
+
+@dataclass(frozen=True, eq=False)
+class Transit:
+    """What relays carry when some replicas each send one message to others.
+
+    Attributes
+    ----------
+    through : ndarray of int32, shape (n, n)
+        [sender, node]: messages that node forwards for sender.
+    crossing : ndarray of float64, shape (m,)
+        Messages over each directed edge.
+    hops : float
+        Transmissions in all.
+    """
+
+    through: NDArray[np.int32]
+    crossing: NDArray[np.float64]
+    hops: float
+
+
+def transit(network: Network, senders: NDArray[np.int32], receivers: NDArray[np.uint8]) -> Transit:
+    """Count what relays and links carry of unicast messages from each sender to each receiver."""
+    n = receivers.size
+    through = np.zeros(n * n, np.int32)
+    crossing = np.zeros(network.paths.target.size)
+    paths = network.paths
+    hops = count_transits(senders, receivers, paths.last_edge, paths.source, paths.order, through, crossing)
+    return Transit(through.reshape(n, n), crossing, float(hops))
+
+
+def queue_at_relays(network: Network, start_ms: Floats, senders: NDArray[np.int32], service_ms: Floats) -> Floats:
+    """Waiting at relays, see `prsm_kernels.relay_waits`; (n * n,) in the layout of `Paths.relay_ms`."""
+    paths = network.paths
+    out = np.zeros(start_ms.size**2, np.float32)
+    relay_waits(
+        start_ms, senders, network.distance_ms, service_ms, paths.last_edge, paths.source, paths.order,
+        network.kind == GOSSIP, out,
+    )  # fmt: skip
+    return out

@@ -1,0 +1,124 @@
+"""Rows of results, split into series that differ in n alone, and numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Mapping[str, Any]
+
+MISSING = "-"
+
+_AXES = {
+    "topology": "{}",
+    "network_condition": "{}",
+    "environment": "{}",
+    "resource_profile": "{}",
+    "protocol": "{}",
+    "dissemination": "{}",
+    "authentication": "{}",
+    "byzantine_ratio": "byzantine {:g}",
+    "offered_ops_per_second": "{:g} ops/s offered",
+    "payload_bytes": "{} B",
+    "batch": "batch {}",
+    "seed": "seed {}",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """Rows that differ in the number of nodes alone.
+
+    Attributes
+    ----------
+    label
+        The axes in which this series differs from others of the run; empty where it is the only one.
+    rows
+        Its scenarios, by rising number of nodes.
+    fits
+        Its fitted curves.
+    """
+
+    label: str
+    rows: tuple[Row, ...]
+    fits: tuple[Row, ...] = ()
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Turn a table into plain rows, with None for what is missing."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def split(rows: Sequence[Row], fits: Sequence[Row] = ()) -> list[Series]:
+    """Split rows into series, in the order in which they appear."""
+    varying = [axis for axis in _AXES if len({row[axis] for row in rows}) > 1]
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_label(row, varying), []).append(row)
+    fitted: dict[str, list[Row]] = {}
+    for fit in fits:
+        fitted.setdefault(_label(fit, varying), []).append(fit)
+    return [
+        Series(
+            label, tuple(sorted(group, key=lambda row: int(row["node_count"]))), tuple(fitted.get(label, ()))
+        )
+        for label, group in groups.items()
+    ]
+
+
+def common(rows: Sequence[Row]) -> str:
+    """Name the axes that all rows share."""
+    return _label(rows[0], [axis for axis in _AXES if len({row[axis] for row in rows}) == 1]) if rows else ""
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with at least `digits` significant digits, and all of its integer part.
+
+    Examples
+    --------
+    >>> number(0.01234), number(12.345), number(1234567.8), number(None)
+    ('0.0123', '12.3', '1,234,568', '-')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(value)))
+    if not -5 <= size <= 9:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - size)}f}"
+
+
+def spread_ms(row: Row, name: str) -> str:
+    """Write a latency and half the width of its 95 % interval, ``733.8 ±0.31``."""
+    value, low, high = (row.get(f"{name}{end}_ms") for end in ("", "_low", "_high"))
+    if value is None or low is None or high is None:
+        return number(value, 4)
+    return f"{number(value, 4)} ±{number((high - low) / 2, 2)}"
+
+
+def interval(row: Row, name: str, digits: int = 3) -> str:
+    """Write a parameter and its 95 % interval, ``4.1 [3.8, 4.4]``."""
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    if row.get(name) is None:
+        return MISSING
+    shown = "" if low is None and high is None else f" [{number(low, digits)}, {number(high, digits)}]"
+    return f"{number(row[name], digits)}{shown}"
+
+
+def percent(value: float | None) -> str:
+    """Write a share in percent, without rounding what is less than 1 up to 100 %."""
+    if value is None:
+        return MISSING
+    shown = f"{100 * value:.2f}".rstrip("0").rstrip(".")
+    return "<100%" if shown == "100" and value < 1 else f"{shown}%"
+
+
+def _label(row: Row, axes: Sequence[str]) -> str:
+    return ", ".join(_AXES[axis].format(row[axis]) for axis in axes)

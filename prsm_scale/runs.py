@@ -1,0 +1,260 @@
+"""Grids of scenarios: run, kept, resumed, read back."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prsm_scale.config import Scenario, Sweep
+from prsm_scale.engine import Outcome, simulate_scenario
+from prsm_scale.environments import check_regions
+from prsm_scale.errors import SweepInterrupted, UsageError
+from prsm_scale.metrics import infeasible_row, memory_mb, why_infeasible
+from prsm_scale.store import RunStore, frame
+from prsm_scale.store import load as load_stored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep has come.
+
+    Attributes
+    ----------
+    done, total : int
+        Scenarios.
+    messages : int
+        Messages simulated so far.
+    messages_per_second : float
+    seconds_left : float or None
+        None while nothing is known.
+    current : str
+        What is under way.
+    share : float
+        Part of the scenario under way that is done.
+    """
+
+    done: int
+    total: int
+    messages: int
+    messages_per_second: float
+    seconds_left: float | None
+    current: str
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Results of a sweep.
+
+    Attributes
+    ----------
+    sweep : dict
+        The sweep's settings; ``Sweep(**settings)`` makes the same one.
+    scenarios : pandas.DataFrame
+        One row a scenario, see `prsm_scale.columns.SCENARIO_COLUMNS`.
+    fits : pandas.DataFrame
+        One row a fitted curve, see `prsm_scale.columns.FIT_COLUMNS`.
+    path : pathlib.Path or None
+        Folder of the stored run.
+    """
+
+    sweep: Mapping[str, Any]
+    scenarios: pd.DataFrame
+    fits: pd.DataFrame
+    path: Path | None = None
+
+    def save(self, out_dir: str | os.PathLike[str] = "results") -> Path:
+        """Store the run as Parquet, CSV and JSON in a new folder under `out_dir`, and return that folder.
+
+        Raises
+        ------
+        UsageError
+            If the folder cannot be written.
+        PrsmScaleError
+            If a file cannot be written.
+        """
+        store = RunStore.create(out_dir, self.sweep)
+        for row in self.scenarios.to_dict(orient="records"):
+            store.append(row)
+        store.finish(self.fits.to_dict(orient="records"))
+        return store.path
+
+
+def simulate(threads: int | None = None, **settings: Any) -> Outcome:
+    """Simulate one scenario.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Default: one for each processor; the result does not depend on it.
+    **settings
+        Of `prsm_scale.Scenario`: ``simulate(nodes=100, topology="ring", network="lan")``.
+
+    Returns
+    -------
+    Outcome
+        Per-operation arrays, and `row`, the scenario's metrics.
+
+    Raises
+    ------
+    UsageError
+        For settings that are not allowed, and for a profile without the memory that the scenario needs.
+    """
+    scenario = Scenario(**settings)
+    reason = why_infeasible(scenario)
+    if reason:
+        raise UsageError("profile", scenario.profile, f"one with enough memory; the scenario {reason}")
+    return simulate_scenario(scenario, threads)
+
+
+def sweep(
+    threads: int | None = None, progress: Callable[[Progress], None] | None = None, **settings: Any
+) -> Run:
+    """Simulate a grid of scenarios and fit the curves, in memory.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Default: one for each processor; the results do not depend on it.
+    progress : callable, optional
+        Called with a `Progress` as work gets done.
+    **settings
+        Of `prsm_scale.Sweep`: ``sweep(nodes="10..1000", topology=["mesh", "star"])``.
+
+    Raises
+    ------
+    UsageError
+        For settings that are not allowed, before anything runs.
+    """
+    grid = Sweep(**settings)
+    scenarios_of_grid = grid.scenarios()
+    check_regions(scenarios_of_grid)
+    rows: list[dict[str, Any]] = []
+    _run_all(scenarios_of_grid, frozenset(), threads, progress, rows.append)
+    from prsm_scale.analysis.sweep_fits import fit_scenarios
+    from prsm_scale.columns import FIT_COLUMNS, SCENARIO_COLUMNS
+
+    scenarios = frame([{**row, "run_id": ""} for row in rows], SCENARIO_COLUMNS)
+    fits = frame([{**fit, "run_id": ""} for fit in fit_scenarios(scenarios)], FIT_COLUMNS)
+    return Run(grid.to_dict(), scenarios, fits)
+
+
+def run_sweep(
+    grid: Sweep,
+    out_dir: str | os.PathLike[str] = "results",
+    threads: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    command: str | None = None,
+) -> Run:
+    """Simulate a grid of scenarios, storing each as soon as it is done.
+
+    Parameters
+    ----------
+    grid : Sweep
+    out_dir : path
+        Folder under which the run gets a folder of its own.
+    threads, progress
+        See `sweep`.
+    resume : path, optional
+        Stored run to go on with: scenarios that it holds are not simulated again.
+    command : str, optional
+        Command line to note down.
+
+    Raises
+    ------
+    UsageError
+        If a matrix does not serve, or the folder cannot be written.
+    SweepInterrupted
+        On Ctrl-C; what is done is stored.
+    PrsmScaleError
+        If a result cannot be written; those before it are kept.
+    """
+    scenarios = grid.scenarios()
+    check_regions(scenarios)
+    store = RunStore.resume(resume) if resume is not None else RunStore.create(out_dir, grid.to_dict(), command=command)
+    try:
+        _run_all(scenarios, store.completed, threads, progress, store.append)
+    except KeyboardInterrupt:
+        raise SweepInterrupted(store.path, len(store.completed), len(scenarios)) from None
+    from prsm_scale.analysis.sweep_fits import fit_scenarios
+
+    stored = store.finish(fit_scenarios(store.scenarios))
+    return Run(grid.to_dict(), stored.scenarios, stored.fits, stored.path)
+
+
+def load(path: str | os.PathLike[str]) -> Run:
+    """Read a stored run back, finished or not.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, or its files are damaged, of a newer version, or not prsm-scale's.
+    """
+    stored = load_stored(path)
+    return Run(stored.provenance["sweep"], stored.scenarios, stored.fits, stored.path)
+
+
+class _Meter:
+    """Turns what gets done into `Progress`."""
+
+    def __init__(self, scenarios: list[Scenario], report: Callable[[Progress], None] | None) -> None:
+        self.weights = [float(s.nodes) ** 2 for s in scenarios]
+        self.report = report
+        self.begun = time.perf_counter()
+        self.done, self.messages, self.current = 0, 0, ""
+        self.operations, self.needed = 0, 1
+
+    def begin(self, scenario: Scenario) -> None:
+        self.current = f"n = {scenario.nodes}, {scenario.topology}, {scenario.network}"
+        self.operations, self.needed = 0, 1
+        self._tell()
+
+    def tick(self, done: int, needed: int) -> None:
+        self.operations += done
+        self.needed = max(needed, self.needed)
+        self._tell()
+
+    def end(self, messages: int) -> None:
+        self.done += 1
+        self.messages += messages
+        self.operations = 0
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.report is None:
+            return
+        seconds = time.perf_counter() - self.begun
+        share = min(1.0, self.operations / self.needed)
+        passed = sum(self.weights[: self.done]) + (share * self.weights[self.done] if self.done < len(self.weights) else 0.0)
+        left = seconds * (sum(self.weights) / passed - 1.0) if passed > 0 else None
+        rate = self.messages / seconds if seconds > 0 else 0.0
+        self.report(Progress(self.done, len(self.weights), self.messages, rate, left, self.current, share))
+
+
+def _run_all(
+    scenarios: list[Scenario],
+    completed: frozenset[str],
+    threads: int | None,
+    progress: Callable[[Progress], None] | None,
+    keep: Callable[[dict[str, Any]], object],
+) -> None:
+    todo = [scenario for scenario in scenarios if scenario.scenario_id not in completed]
+    meter = _Meter(todo, progress)
+    for scenario in todo:
+        meter.begin(scenario)
+        reason = why_infeasible(scenario)
+        if reason:
+            keep(infeasible_row(scenario, reason, memory_mb(scenario)))
+            meter.end(0)
+            continue
+        outcome = simulate_scenario(scenario, threads, meter.tick)
+        keep(outcome.row)
+        meter.end(outcome.messages)

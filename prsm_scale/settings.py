@@ -1,0 +1,114 @@
+"""The settings that a scenario and a sweep have alike."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
+
+from prsm_scale.axes import (
+    Bandwidth,
+    DelayLaw,
+    EngineChoice,
+    Environment,
+    JitterLaw,
+    Names,
+    PlacementChoice,
+    Positive,
+    Real,
+    Topology,
+    TransportChoice,
+    Whole,
+    as_tuple,
+    plain,
+)
+from prsm_scale.errors import UsageError
+from prsm_scale.validation import usage_error
+
+ONLY_WITH: dict[str, tuple[str, str]] = {
+    "mesh_degree": ("topology", Topology.MESH),
+    "branching": ("topology", Topology.HIERARCHICAL),
+    "edge_probability": ("topology", Topology.RANDOM),
+    "regions": ("environment", Environment.MULTI_REGION_CLOUD),
+    "latency_matrix": ("environment", Environment.MULTI_REGION_CLOUD),
+}
+"""Settings that mean something for one value of an axis only."""
+
+
+def setting(default: Any, meaning: str, **limits: Any) -> Any:
+    """Declare a setting; `meaning` is its help text, with what None stands for in brackets."""
+    return Field(default, description=meaning, **limits)
+
+
+class Settings(BaseModel):
+    """One value for each setting that is no axis of a sweep.
+
+    Raises
+    ------
+    UsageError
+        With a line for each fault.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+    mesh_degree: Whole | None = setting(None, "links per replica of a mesh [max(4, ceil(log2 n))]", ge=2)
+    branching: Positive = setting(4, "children per node of a hierarchical topology")
+    edge_probability: Real | None = setting(
+        None, "chance of a link in a random topology [2 ln n / n]", gt=0, le=1
+    )
+    delay_min_ms: Real | None = setting(None, "least one-way delay of a link, with delay_max_ms", ge=0)
+    delay_max_ms: Real | None = setting(None, "greatest one-way delay of a link, with delay_min_ms", ge=0)
+    loss: Real | None = setting(None, "chance that a copy is lost on a link", ge=0, lt=1)
+    bandwidth_mbps: Bandwidth | None = setting(
+        None, "uplink and downlink of a replica, Mbit/s; inf for unlimited"
+    )
+    jitter: JitterLaw = setting(
+        "exponential",
+        "law of jitter: none, exponential, normal(cv), lognormal(sigma), gamma(shape) or pareto(shape)",
+    )
+    jitter_fraction: Real = setting(0.05, "mean jitter over the link's base delay", ge=0)
+    delay: DelayLaw | None = setting(
+        None,
+        "law of every delay in ms, in place of base and jitter: constant(c), uniform(a,b), "
+        "exponential(mean), normal(mean,sd), lognormal(mean,sigma), gamma(mean,shape), pareto(mean,shape)",
+    )
+    transport: TransportChoice = setting("stream", "stream sends a lost copy again, datagram does not")
+    regions: Names | None = setting(None, "regions of the latency matrix to deal replicas over [all]")
+    latency_matrix: str | None = setting(
+        None, "CSV file of round-trip times in ms between regions [21 of AWS]"
+    )
+    cores: Positive | None = setting(None, "CPU cores of a replica [of the profile]")
+    memory_mb: Real | None = setting(None, "memory of a replica [of the profile]", gt=0)
+    free_cpu: bool = setting(False, "let computing cost nothing", strict=True)
+    placement: PlacementChoice = setting("random", "which replicas are faulty: random, worst, or their ids")
+    window: Positive = setting(64, "batches in flight at once")
+    operation_timeout_ms: Real = setting(60_000.0, "time after which a client gives an operation up", gt=0)
+    duration_s: Real = setting(60.0, "length of the test in virtual seconds", gt=0)
+    engine: EngineChoice = setting("rounds", "what computes a scenario")
+    operations: Positive | None = setting(None, "operations per scenario [as many as `precision` needs]")
+    precision: Real = setting(0.01, "95 % interval of the mean latency to reach, relative", gt=0, lt=1)
+    replicates: Whole = setting(8, "independent repetitions that intervals come from", ge=2)
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**{name: plain(value) for name, value in settings.items()})
+        except ValidationError as error:
+            raise usage_error(error, type(self)) from None
+
+    @field_serializer("bandwidth_mbps", when_used="json")
+    def _without_infinity(self, value: float | None) -> float | str | None:
+        return value if value is None or math.isfinite(value) else str(value)
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Settings:
+        """Reject settings that no value of their axis reads."""
+        faults = [
+            UsageError(name, getattr(self, name), f"only with {axis} {value}")
+            for name, (axis, value) in ONLY_WITH.items()
+            if getattr(self, name) != type(self).model_fields[name].default
+            and value not in as_tuple(getattr(self, axis))
+        ]
+        if faults:
+            raise UsageError.gather(faults)
+        return self

@@ -1,0 +1,399 @@
+"""Runs on disk: a journal while a sweep lasts, then Parquet, CSV and JSON with their provenance.
+
+The rule that keeps a run whole: while `journal.jsonl` is in the folder, it is the run. Every other file is
+renamed into place once it is on disk, and the journal goes last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prsm_scale.atomic import append_line, dumps, plain_data, reason, replacing, sync_folder, write_text
+from prsm_scale.columns import (
+    FIT_COLUMNS,
+    OPERATION_COLUMNS,
+    SCENARIO_COLUMNS,
+    Column,
+    arrow_schema,
+    validate_row,
+    validate_rows,
+)
+from prsm_scale.errors import PrsmScaleError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+"""Version of the files' layout; a file with a larger one is refused."""
+
+_METADATA_KEY = "prsm_scale"
+_JOURNAL = "journal.jsonl"
+_FILES = (_JOURNAL, "scenarios.parquet", "fits.parquet", "scenarios.csv", "scenarios.json", "run.json")
+_PACKAGES = ("numpy", "numba", "scipy", "networkx", "pandas", "pyarrow")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredRun:
+    """A run as read back.
+
+    Parameters
+    ----------
+    path
+        Folder of the run.
+    scenarios, fits
+        One row a scenario, one row a fitted curve; no fits while the run is unfinished.
+    provenance
+        What made the run: versions, sweep and its digest, seed, command, times.
+    finished
+        Whether the sweep came to its end.
+    """
+
+    path: Path
+    scenarios: pd.DataFrame
+    fits: pd.DataFrame
+    provenance: dict[str, Any]
+    finished: bool
+
+
+class RunStore:
+    """Writer of one run's folder; made by `create` or `resume`, with one writer at a time.
+
+    Attributes
+    ----------
+    path
+        Folder of the run.
+    run_id
+        Name of the run, and of its folder.
+    provenance
+        What will be stored with the results.
+    """
+
+    def __init__(self, path: Path, provenance: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        self.path = path
+        self.run_id: str = provenance["run_id"]
+        self.provenance = provenance
+        self._rows = rows
+
+    @classmethod
+    def create(
+        cls,
+        out_dir: str | os.PathLike[str],
+        sweep: Mapping[str, Any],
+        run_id: str | None = None,
+        command: str | None = None,
+    ) -> RunStore:
+        """Make the folder of a new run and open its journal.
+
+        Parameters
+        ----------
+        out_dir
+            Folder that holds the runs; made if need be.
+        sweep
+            The sweep's axes and settings, enough to run it again.
+        run_id
+            Name of the run; by default the time in UTC and six random hex digits.
+        command
+            Command line that started the run, if one did.
+
+        Raises
+        ------
+        UsageError
+            If the folder cannot be written, exists already, or `run_id` is no plain folder name.
+        """
+        now = datetime.now(UTC)
+        name = run_id or f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise UsageError(
+                "run_id", name, "letters, digits, '_', '-' and '.', not starting with '-' or '.'"
+            )
+        path = Path(out_dir) / name
+        provenance = _provenance(name, now, sweep, command)
+        try:
+            path.mkdir(parents=True)
+            _write_journal(path, provenance, [])
+        except FileExistsError as error:
+            raise UsageError("out", str(path), "a folder that does not exist yet") from error
+        except OSError as error:
+            raise UsageError("out", str(out_dir), f"a writable folder ({reason(error)})") from error
+        return cls(path, provenance, [])
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str]) -> RunStore:
+        """Open a run to add scenarios to it, whether or not it was finished.
+
+        A line that an interruption left half written is dropped.
+
+        Raises
+        ------
+        UsageError
+            If there is no run at `path`, it cannot be read, or it cannot be written.
+        """
+        held = _read(path)
+        with _failing_in_one_line(held.folder):
+            _write_journal(held.folder, held.provenance, held.rows)
+        return cls(held.folder, held.provenance, held.rows)
+
+    @property
+    def scenarios(self) -> pd.DataFrame:
+        """One row a scenario, as `load` would give them."""
+        return frame(self._rows, SCENARIO_COLUMNS)
+
+    @property
+    def completed(self) -> frozenset[str]:
+        """The `scenario_id` of every scenario that the run holds."""
+        return frozenset(row["scenario_id"] for row in self._rows)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one scenario; when this returns, the row is on disk.
+
+        Parameters
+        ----------
+        row
+            Values of SCENARIO_COLUMNS; `run_id` is filled in.
+
+        Raises
+        ------
+        ValueError
+            If the row does not fit the registry.
+        PrsmScaleError
+            If it cannot be written (disk full, folder gone); what was on disk stays whole.
+        """
+        checked = validate_row({**row, "run_id": self.run_id}, SCENARIO_COLUMNS)
+        with _failing_in_one_line(self.path):
+            append_line(self.path / _JOURNAL, dumps(checked))
+        self._rows.append(checked)
+
+    def finish(self, fits: Sequence[Mapping[str, Any]]) -> StoredRun:
+        """Write Parquet, CSV and JSON of the whole run, then drop the journal.
+
+        Parameters
+        ----------
+        fits
+            Rows of FIT_COLUMNS; `run_id` is filled in.
+
+        Returns
+        -------
+        StoredRun
+            The run as `load` gives it.
+
+        Raises
+        ------
+        ValueError
+            If a row does not fit the registry.
+        PrsmScaleError
+            If a file cannot be written; the journal then still holds the run.
+        """
+        fit_rows = validate_rows([{**fit, "run_id": self.run_id} for fit in fits], FIT_COLUMNS)
+        provenance = self.provenance | {"finished_utc": datetime.now(UTC).isoformat(timespec="seconds")}
+        scenarios = _table(self._rows, SCENARIO_COLUMNS, provenance)
+        fitted = _table(fit_rows, FIT_COLUMNS, provenance)
+        stored = StoredRun(self.path, _to_frame(scenarios), _to_frame(fitted), provenance, finished=True)
+        with _failing_in_one_line(self.path):
+            _write_parquet(self.path / "scenarios.parquet", scenarios)
+            _write_parquet(self.path / "fits.parquet", fitted)
+            write_text(self.path / "scenarios.csv", stored.scenarios.to_csv(index=False, lineterminator="\n"))
+            _write_json(self.path / "scenarios.json", {"provenance": provenance, "scenarios": self._rows})
+            _write_json(self.path / "run.json", {"provenance": provenance, "fits": fit_rows})
+            (self.path / _JOURNAL).unlink()
+            sync_folder(self.path)
+        return stored
+
+    def write_operations(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Path:
+        """Write operations.parquet, one row an operation.
+
+        Parameters
+        ----------
+        arrays
+            One array for each of OPERATION_COLUMNS, all of one length; NaN stands for a missing value.
+
+        Raises
+        ------
+        PrsmScaleError
+            If the file cannot be written.
+        """
+        schema = arrow_schema(OPERATION_COLUMNS, {_METADATA_KEY: dumps(self.provenance)})
+        columns = [pa.array(arrays[field.name], type=field.type, from_pandas=True) for field in schema]
+        path = self.path / "operations.parquet"
+        with _failing_in_one_line(self.path):
+            _write_parquet(path, pa.Table.from_arrays(columns, schema=schema))
+        return path
+
+
+def load(path: str | os.PathLike[str]) -> StoredRun:
+    """Read a run back, finished or not.
+
+    Parameters
+    ----------
+    path
+        Folder of the run, or a file in it.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, or its files are damaged, of a newer version, or not prsm-scale's.
+    """
+    held = _read(path)
+    scenarios, fits = frame(held.rows, SCENARIO_COLUMNS), frame(held.fits, FIT_COLUMNS)
+    return StoredRun(held.folder, scenarios, fits, held.provenance, held.finished)
+
+
+def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
+    """Make the DataFrame that writing `rows` and loading them again gives.
+
+    A missing float is NaN, a missing integer pandas' NA (never a float column), a missing text NaN.
+
+    Raises
+    ------
+    ValueError
+        If a row does not fit the registry.
+    """
+    return _to_frame(_table(validate_rows(rows, columns), columns))
+
+
+class _Contents(NamedTuple):
+    folder: Path
+    provenance: dict[str, Any]
+    rows: list[dict[str, Any]]
+    fits: list[dict[str, Any]]
+    finished: bool
+
+
+def _read(path: str | os.PathLike[str]) -> _Contents:
+    folder = Path(path)
+    if folder.is_file() and folder.name in _FILES:
+        folder = folder.parent
+    if (folder / _JOURNAL).is_file():
+        return _Contents(folder, *_read_journal(folder / _JOURNAL), fits=[], finished=False)
+    if (folder / "scenarios.parquet").is_file():
+        provenance, rows = _read_parquet(folder / "scenarios.parquet", SCENARIO_COLUMNS)
+        _, fits = _read_parquet(folder / "fits.parquet", FIT_COLUMNS)
+        return _Contents(folder, provenance, rows, fits, finished=True)
+    raise UsageError("run", str(path), "a folder that holds a run (scenarios.parquet, or journal.jsonl)")
+
+
+def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    try:
+        first, *lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UsageError("run", str(path), f"a readable file ({reason(error)})") from error
+    provenance = _checked_provenance(path, first)
+    lines = [line for line in lines if line]
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(validate_row(json.loads(line), SCENARIO_COLUMNS))
+        except (ValueError, TypeError) as error:
+            # Only the write that an interruption cut short may be broken, and that is the last one.
+            if number < len(lines):
+                allowed = f"a whole journal; line {number + 1} is damaged"
+                raise UsageError("run", str(path), allowed) from error
+    return provenance, rows
+
+
+def _read_parquet(path: Path, columns: Sequence[Column]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError("run", str(path), f"a whole Parquet file ({reason(error)})") from error
+    provenance = _checked_provenance(path, (table.schema.metadata or {}).get(_METADATA_KEY.encode(), b""))
+    try:
+        return provenance, validate_rows(table.to_pylist(), columns)
+    except ValueError as error:
+        raise UsageError("run", str(path), f"a file with prsm-scale's columns ({error})") from error
+
+
+def _checked_provenance(path: Path, text: bytes) -> dict[str, Any]:
+    try:
+        provenance: dict[str, Any] = json.loads(text)
+        version, _ = int(provenance["schema_version"]), provenance["run_id"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError("run", str(path), "a file written by prsm-scale") from error
+    if version > SCHEMA_VERSION:
+        allowed = f"schema version {SCHEMA_VERSION} or older, not {version}: update prsm-scale"
+        raise UsageError("run", str(path), allowed)
+    return provenance
+
+
+def _provenance(
+    run_id: str, created: datetime, sweep: Mapping[str, Any], command: str | None
+) -> dict[str, Any]:
+    from prsm_scale import __version__
+
+    packages = {}
+    for name in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            packages[name] = importlib.metadata.version(name)
+    plain = plain_data(sweep)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "created_utc": created.isoformat(timespec="seconds"),
+        "prsm_scale": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "command": command,
+        "seed": plain.get("seed"),
+        "sweep": plain,
+        "sweep_digest": hashlib.sha256(dumps(plain, sort_keys=True).encode()).hexdigest(),
+    }
+
+
+def _table(
+    rows: list[dict[str, Any]], columns: Sequence[Column], provenance: Mapping[str, Any] | None = None
+) -> pa.Table:
+    metadata = {_METADATA_KEY: dumps(provenance)} if provenance else None
+    return pa.Table.from_pylist(rows, schema=arrow_schema(columns, metadata))
+
+
+def _to_frame(table: pa.Table) -> pd.DataFrame:
+    import pandas as pd
+
+    integers = [field.name for field in table.schema if field.nullable and pa.types.is_integer(field.type)]
+    nullable = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+    parts = [
+        table.drop_columns(integers).to_pandas(),
+        table.select(integers).to_pandas(types_mapper=nullable.get),
+    ]
+    together: pd.DataFrame = pd.concat(parts, axis="columns")
+    names: list[str] = table.column_names
+    return together[names]
+
+
+def _write_journal(folder: Path, provenance: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    write_text(folder / _JOURNAL, "".join(f"{dumps(line)}\n" for line in (provenance, *rows)))
+
+
+def _write_parquet(path: Path, table: pa.Table) -> None:
+    with replacing(path) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def _write_json(path: Path, value: Any) -> None:
+    write_text(path, f"{dumps(value, indent=1)}\n")
+
+
+@contextmanager
+def _failing_in_one_line(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot write to {folder}: {reason(error)}; what was there is kept"
+        raise PrsmScaleError(message) from error

@@ -1,0 +1,60 @@
+"""What pydantic finds wrong with a setting, in this package's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from prsm_scale.errors import UsageError, did_you_mean
+
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list of names",
+}
+_BOUNDS = {
+    "minimum": "{} or more",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+}
+
+
+def usage_error(error: ValidationError, model: type[BaseModel]) -> UsageError:
+    """Make one error, with a fault for each that `error` holds.
+
+    Parameters
+    ----------
+    error
+        What constructing a `model` raised. Errors that are `UsageError` already are taken as they are.
+    model
+        The model whose fields are meant.
+    """
+    return UsageError.gather([_fault(found, model) for found in error.errors()])
+
+
+def _fault(found: Mapping[str, Any], model: type[BaseModel]) -> UsageError:
+    own = found.get("ctx", {}).get("error")
+    if isinstance(own, UsageError):
+        return own
+    name, value = str(found["loc"][0]), found["input"]
+    if found["type"] == "extra_forbidden":
+        return UsageError(name, value, f"there is no such setting{did_you_mean(name, model.model_fields)}")
+    if found["type"] == "missing":
+        return UsageError(name, None, "a value is needed")
+    schema = model.model_json_schema()["properties"][name]
+    return UsageError(name, value, _allowed(schema, of_item=len(found["loc"]) > 1))
+
+
+def _allowed(schema: Mapping[str, Any], of_item: bool) -> str:
+    """Describe a JSON schema: kind and bounds of a number, or the type."""
+    kinds = [schema, *schema.get("anyOf", ())]
+    if of_item:
+        kinds = [kind["items"] for kind in kinds if "items" in kind]
+    kind = next(one for one in kinds if "type" in one)
+    bounds = " and ".join(text.format(kind[key]) for key, text in _BOUNDS.items() if key in kind)
+    name = _KINDS.get(kind["type"], "text")
+    return f"{name}, {bounds}" if bounds else name
