@@ -2,8 +2,8 @@
 
     python bench/kernels.py [--quick]
 
-The floor draws one Threefry uniform, adds and compares it for each message, and stores nothing. Each figure is the best of several
-repetitions on one thread; ratios to the floor carry over between machines better than the figures themselves.
+The floor draws one Threefry uniform, adds and compares it for each message, and stores nothing. Each figure is the best of
+several repetitions on one thread; ratios to the floor carry over between machines better than the figures themselves.
 """
 
 import argparse

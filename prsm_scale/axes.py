@@ -106,9 +106,7 @@ class Engine(StrEnum):
     MEANFIELD = "meanfield"
 
 
-NOT_AVAILABLE_YET = frozenset(
-    {Environment.DOCKER_CLUSTER, Environment.HYBRID_EDGE, Engine.EVENTS, Engine.MEANFIELD}
-)
+NOT_AVAILABLE_YET = frozenset({Environment.DOCKER_CLUSTER, Environment.HYBRID_EDGE, Engine.EVENTS, Engine.MEANFIELD})
 
 
 def choice(kinds: type[StrEnum]) -> BeforeValidator:
@@ -185,9 +183,7 @@ def check_placement(value: Any, info: ValidationInfo) -> Any:
     # The primary of view 0 is replica 0; without view changes a faulty one would say nothing about scaling.
     if ids and all(type(item) is int and item > 0 for item in ids) and len(set(ids)) == len(ids):
         return tuple(sorted(ids))
-    allowed = (
-        f"{one_of(Placement, value)}, or different replica ids from 1 (a faulty primary is not available yet)"
-    )
+    allowed = f"{one_of(Placement, value)}, or different replica ids from 1 (a faulty primary is not available yet)"
     raise UsageError(info.field_name or "", value, allowed)
 
 
@@ -235,11 +231,10 @@ EngineChoice = Annotated[str, choice(Engine)]
 TransportChoice = Annotated[str, choice(Transport)]
 PlacementChoice = Annotated[Any, BeforeValidator(check_placement)]
 JitterLaw = Annotated[str, law("jitter")]
+FilePath = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
 DelayLaw = Annotated[str, law("delay")]
 NodeAxis = Annotated[tuple[int, ...] | Literal["file"], BeforeValidator(check_node_axis)]
 ProfileChoice = Annotated[str, choice(Profile)]
 ProtocolChoice = Annotated[Any, BeforeValidator(check_protocol)]
-DisseminationChoice = Annotated[
-    Annotated[str, choice(Dissemination)] | None, BeforeValidator(check_dissemination)
-]
+DisseminationChoice = Annotated[Annotated[str, choice(Dissemination)] | None, BeforeValidator(check_dissemination)]
 AuthenticationChoice = Annotated[str, choice(Authentication)]

@@ -197,9 +197,7 @@ FIT_COLUMNS: tuple[Column, ...] = (
         nullable=True,
     ),
     _real("mean_efficiency", "", "throughput: mean of (X / X0) / (n / n0) over the n above nodes_min"),
-    _text(
-        "efficiency_tier", "throughput: excellent, good, moderate or poor by mean_efficiency", nullable=True
-    ),
+    _text("efficiency_tier", "throughput: excellent, good, moderate or poor by mean_efficiency", nullable=True),
     _text("flags", "what to beware of, comma separated; empty where nothing"),
 )
 

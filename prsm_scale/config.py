@@ -93,19 +93,11 @@ class Scenario(Settings):
     graph: Any = Field(None, exclude=True, repr=False)
     graph_digest: str | None = None
     network: NetworkChoice = setting("wan", "condition of the links: ideal, lan, wan, intercontinental, poor")
-    environment: EnvironmentChoice = setting(
-        "local_simulation", "where replicas run: local_simulation, multi_region_cloud"
-    )
-    profile: ProfileChoice = setting(
-        "standard", "CPU and memory of a replica: minimal, light, standard, heavy, extreme"
-    )
+    environment: EnvironmentChoice = setting("local_simulation", "where replicas run: local_simulation, multi_region_cloud")
+    profile: ProfileChoice = setting("standard", "CPU and memory of a replica: minimal, light, standard, heavy, extreme")
     protocol: ProtocolChoice = setting("pbft", "table of rounds to run: pbft")
-    dissemination: DisseminationChoice = setting(
-        None, "direct, gossip, routed [direct where all are linked, else gossip]"
-    )
-    authentication: AuthenticationChoice = setting(
-        "ed25519", "what authenticates a message: ed25519, secp256k1, bls, mac"
-    )
+    dissemination: DisseminationChoice = setting(None, "direct, gossip, routed [direct where all are linked, else gossip]")
+    authentication: AuthenticationChoice = setting("ed25519", "what authenticates a message: ed25519, secp256k1, bls, mac")
     byzantine_ratio: Ratio = setting(0.0, "share of replicas that are faulty")
     rate: Rate = setting(10.0, "operations offered per second")
     payload_bytes: Positive = setting(512, "size of one operation's payload")
@@ -117,29 +109,24 @@ class Scenario(Settings):
     def _resolve(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Fill in what other settings decide: a graph's nodes, dissemination, ratio of listed faults."""
         topology = given.get("topology", Topology.FULLY_CONNECTED)
-        settings, complete = (
-            {**given, "graph": None, "graph_digest": None},
-            topology == Topology.FULLY_CONNECTED,
-        )
+        settings = {**given, "graph": None, "graph_digest": None}
+        complete, partial = topology == Topology.FULLY_CONNECTED, topology in list(Topology)[1:]
         if is_user_graph(topology):
             graph, facts = _user_graph(topology, given.get("graph"))
-            complete = facts.complete
+            complete, partial = facts.complete, not facts.complete
             if given.get("nodes", FROM_GRAPH) not in (FROM_GRAPH, facts.nodes):
-                raise UsageError(
-                    "nodes", given["nodes"], f"{FROM_GRAPH!r}, or {facts.nodes} as the graph has"
-                )
+                allowed = f"{FROM_GRAPH!r}, or {facts.nodes} as the graph has"
+                raise UsageError("nodes", given["nodes"], allowed)
             name = GRAPH_OBJECT if is_graph(topology) else topology
             settings |= {"topology": name, "graph": graph, "graph_digest": facts.digest, "nodes": facts.nodes}
         if settings.get("nodes") == FROM_GRAPH:
-            raise UsageError(
-                "nodes", FROM_GRAPH, "a number; only a graph file or a NetworkX graph has its own"
-            )
+            allowed = "a number; only a graph file or a NetworkX graph has its own"
+            raise UsageError("nodes", FROM_GRAPH, allowed)
         if settings.get("dissemination", AUTO) in (None, AUTO):
             settings["dissemination"] = Dissemination.DIRECT if complete else Dissemination.GOSSIP
-        elif settings["dissemination"] == Dissemination.DIRECT and not complete:
-            raise UsageError(
-                "dissemination", "direct", "gossip or routed, as not every pair of replicas is linked"
-            )
+        elif settings["dissemination"] == Dissemination.DIRECT and partial:
+            allowed = "gossip or routed, as not every pair of replicas is linked"
+            raise UsageError("dissemination", "direct", allowed)
         if not settings.get("byzantine_ratio") and not isinstance(settings.get("placement", ""), str):
             settings["byzantine_ratio"] = _listed_ratio(settings["placement"], settings.get("nodes"))
         return settings
@@ -312,9 +299,7 @@ def _user_graph(topology: Any, graph: Any) -> tuple[Any, TopologyGraph]:
         return _graph_file(str(file), file.stat().st_mtime_ns if file.exists() else 0)
     graph = topology if is_graph(topology) else graph
     if graph is None:
-        raise UsageError(
-            "topology", topology, "the NetworkX graph itself, given from Python, or a graph file"
-        )
+        raise UsageError("topology", topology, "the NetworkX graph itself, given from Python, or a graph file")
     return graph, graph_topology(graph)
 
 
@@ -338,9 +323,7 @@ def _contradictions(scenario: Scenario) -> Iterator[UsageError]:
         if scenario.placement[-1] >= nodes:
             yield UsageError("placement", scenario.placement, f"replica ids from 1 to {nodes - 1}")
         if scenario.byzantine_count != len(scenario.placement):
-            yield UsageError(
-                "byzantine_ratio", scenario.byzantine_ratio, "left out where placement lists the replicas"
-            )
+            yield UsageError("byzantine_ratio", scenario.byzantine_ratio, "left out where placement lists the replicas")
 
 
 def _storable(value: Any) -> Any:

@@ -14,7 +14,7 @@ from prsm_kernels import quantile_table
 from prsm_kernels.codes import LAW_EXPONENTIAL, LAW_NONE, LAW_TABLE
 from prsm_scale.laws import Law, parse_law
 
-Quantiles = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Quantiles = Callable[[NDArray[np.float64]], NDArray[Any]]
 
 _NO_TABLE = np.zeros(1, np.float32)
 
@@ -35,9 +35,7 @@ def kernel_law(scenario: Any) -> tuple[KernelLaw, float]:
     """
     if scenario.delay is not None:
         law, offset, slope, least = parse_law(scenario.delay, "delay"), 1.0, 0.0, 0.0
-        if law.name == "constant":
-            offset = law.params[0]
-        elif law.name == "exponential":
+        if law.name == "constant" or law.name == "exponential":
             offset = law.params[0]
     else:
         law, offset, slope, least = parse_law(scenario.jitter, "jitter"), 0.0, float(scenario.jitter_fraction), 1.0

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from prsm_kernels import LANES, Batch, make_scratch, simulate, stream_key, uniforms
 from prsm_kernels.codes import GOSSIP, QUEUEING, ROUTED
 from prsm_kernels.rng import DOMAIN_ARRIVAL, DOMAIN_CLIENT, DOMAIN_OPERATION
+from prsm_scale.capacity import Work, mean_demands, with_waits, work_of
 from prsm_scale.faults import PRIMARY, varies
-from prsm_scale.load import Work, mean_demands, with_waits, work_of
 from prsm_scale.system import Plan, System, build_system, make_plan, relay_centrality
 
 FEWEST, FIRST, MOST = 64, 400, 50_000
@@ -155,9 +155,7 @@ class _Runner:
     def _task(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Operations:
         batch = _empty_batch(system, replicate, operation)
         scratch = make_scratch(system.rounds, system.paths, system.machines)
-        while not simulate(
-            system.rounds, system.paths, system.plan.law, system.machines, batch, scratch, _CALL_MESSAGES
-        ):
+        while not simulate(system.rounds, system.paths, system.plan.law, system.machines, batch, scratch, _CALL_MESSAGES):
             if self.stop.is_set():
                 raise Stopped
         count = replicate.size
@@ -289,16 +287,12 @@ class _Job:
             while count > 0:
                 size = min(each, count)
                 number = len(self.systems)
-                self._run(
-                    self._system(number), np.full(size, number, np.uint32), np.arange(size, dtype=np.uint32)
-                )
+                self._run(self._system(number), np.full(size, number, np.uint32), np.arange(size, dtype=np.uint32))
                 count -= size
         else:
             index = np.arange(self.done, self.done + count)
             replicates = self.plan.scenario.replicates
-            self._run(
-                self._system(0), (index % replicates).astype(np.uint32), (index // replicates).astype(np.uint32)
-            )
+            self._run(self._system(0), (index % replicates).astype(np.uint32), (index // replicates).astype(np.uint32))
 
     def to_precision(self) -> None:
         wanted = self.plan.scenario.operations

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from prsm_kernels.rng import uniform_pairs
 
+from prsm_kernels.rng import uniform_pairs
 from prsm_scale.errors import UsageError, did_you_mean, one_of
 from prsm_scale.topology import TopologyGraph
 
@@ -268,9 +268,7 @@ def read_latency_matrix(path: str | None = None) -> LatencyMatrix:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
         rows = [row for row in csv.reader(line for line in lines if not line.startswith("#")) if any(row)]
     except OSError as error:
-        raise UsageError(
-            "latency_matrix", source, f"the file cannot be read ({error.strerror or error})"
-        ) from None
+        raise UsageError("latency_matrix", source, f"the file cannot be read ({error.strerror or error})") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError("latency_matrix", source, f"the file is not CSV ({error})") from None
     try:
@@ -291,9 +289,7 @@ def _parse_matrix(rows: list[list[str]], source: str) -> LatencyMatrix:
     for name, row in zip(names, rows[1:], strict=True):
         if len(row) != len(rows[0]):
             raise ValueError(f"row {name!r} has {len(row) - 1} values, {len(columns)} are needed")
-        rtt_ms[columns.index(name)] = [
-            _rtt(cell, name, to) for cell, to in zip(row[1:], columns, strict=True)
-        ]
+        rtt_ms[columns.index(name)] = [_rtt(cell, name, to) for cell, to in zip(row[1:], columns, strict=True)]
     return LatencyMatrix(tuple(columns), rtt_ms, source)
 
 
@@ -309,9 +305,7 @@ def _rtt(cell: str, start: str, end: str) -> float:
     return value
 
 
-def select_regions(
-    matrix: LatencyMatrix, regions: Sequence[str] | None = None
-) -> tuple[tuple[str, ...], Float64Array]:
+def select_regions(matrix: LatencyMatrix, regions: Sequence[str] | None = None) -> tuple[tuple[str, ...], Float64Array]:
     """Take the chosen regions out of a matrix.
 
     Parameters

@@ -16,7 +16,7 @@ PRIMARY = 0
 
 def varies(scenario: Any) -> bool:
     """Whether each replicate has its own faulty replicas."""
-    return scenario.placement == "random" and 0 < scenario.byzantine_count < scenario.nodes - 1
+    return bool(scenario.placement == "random" and 0 < scenario.byzantine_count < scenario.nodes - 1)
 
 
 def silent_replicas(scenario: Any, replicate: int, centrality: NDArray[np.float64] | None) -> NDArray[np.int64]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING
 from prsm_scale import __version__
-from prsm_scale.load import Work
-from prsm_scale.resources import memory_need_mb, resolve_profile, size_inputs
+from prsm_scale.capacity import Work
 from prsm_scale.engine import Outcome
+from prsm_scale.resources import memory_need_mb, resolve_profile, size_inputs
 
 Vector = NDArray[np.float64]
 _Z = 1.959963984540054

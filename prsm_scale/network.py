@@ -93,20 +93,23 @@ def build_network(
     line = ms_per_byte(links.uplink_mbps)
     kind = KINDS[dissemination_of(scenario, graph.complete)]
     limited = bool(np.isfinite(links.edge_bandwidth_mbps).any())
-    common = {"forward_ms": np.float32(forward_ms), "relay_ms": np.zeros((1, 1), np.float32)}
+    forward, no_queue = np.float32(forward_ms), np.zeros((1, 1), np.float32)
     loss = float(np.mean(links.loss))
     if kind == DIRECT and not limited:
         paths = Paths(
             kind=DIRECT, base_ms=np.ravel(links.base_ms), loss=np.ravel(links.loss), ms_per_byte=line, indptr=_NO_INTS,
-            target=_NO_INTS, source=_NO_INTS, last_edge=_NO_INTS, order=_NO_INTS, work=1, **common,
+            target=_NO_INTS, source=_NO_INTS, last_edge=_NO_INTS, order=_NO_INTS, relay_ms=no_queue,
+            work=1, forward_ms=forward,
         )  # fmt: skip
-        return Network(DIRECT, paths, np.zeros(1, np.float32), np.full(n, n - 1, np.int32), np.zeros(1, np.float32), loss)
+        none, degree = np.zeros(1, np.float32), np.full(n, n - 1, np.int32)
+        return Network(DIRECT, paths, none, degree, none, loss)
     indptr, target, base, loss_by_edge, bandwidth = _edges(graph, links)
     source = np.repeat(np.arange(n, dtype=np.int32), np.diff(indptr))
     edge = ms_per_byte(bandwidth)
     hop = np.maximum(line[source], edge)
     cost = base + (law.offset + law.slope * base) * mean_variate + forward_ms + vote_bytes * hop
-    last_edge, order, distance = np.full(n * n, -1, np.int32), np.full(n * n, -1, np.int32), np.full(n * n, np.inf, np.float32)
+    last_edge, order = np.full(n * n, -1, np.int32), np.full(n * n, -1, np.int32)
+    distance = np.full(n * n, np.inf, np.float32)
     if kind == DIRECT:
         last_edge[source * np.int64(n) + target] = np.arange(target.size, dtype=np.int32)
     else:
@@ -116,15 +119,14 @@ def build_network(
             shortest_paths(indptr, target, costs, relays, sources, last_edge, order, distance)
     paths = Paths(
         kind=GOSSIP if kind == GOSSIP else ROUTED, base_ms=base, loss=loss_by_edge, ms_per_byte=hop, indptr=indptr,
-        target=target, source=source, last_edge=last_edge, order=order, work=_hops(kind, n, order, last_edge), **common,
+        target=target, source=source, last_edge=last_edge, order=order, relay_ms=no_queue,
+        work=_hops(kind, n, order, last_edge), forward_ms=forward,
     )  # fmt: skip
     degree = np.diff(indptr).astype(np.int32)
     return Network(kind, paths, distance, degree, edge, float(loss_by_edge.mean()))
 
 
-def _edges(
-    graph: TopologyGraph, links: Links
-) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, Floats]:
+def _edges(graph: TopologyGraph, links: Links) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, Floats]:
     """Directed edges (rows, targets, base, loss, bandwidth); a complete graph is spelled out."""
     n = graph.nodes
     if not graph.complete:

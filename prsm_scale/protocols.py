@@ -190,9 +190,7 @@ class Protocol:
         if len(set(names)) != len(names):
             raise UsageError(f"protocol {self.name!r}: rounds", ", ".join(names), "each name once")
         if self.commit_round not in names:
-            raise UsageError(
-                f"protocol {self.name!r}: commit_round", self.commit_round, one_of(names, self.commit_round)
-            )
+            raise UsageError(f"protocol {self.name!r}: commit_round", self.commit_round, one_of(names, self.commit_round))
 
     def fault_threshold(self, nodes: int) -> int:
         """Faults f tolerated by `nodes` replicas under this protocol's fault model."""
@@ -291,13 +289,9 @@ PBFT: Final = Protocol(
             own_counts=True,
             verifies_per_request=1,
         ),
-        Round(
-            "prepare", Pattern.ALL_TO_ALL, Senders.BACKUPS, vote_bytes, own_counts=True, primary_counts=True
-        ),
+        Round("prepare", Pattern.ALL_TO_ALL, Senders.BACKUPS, vote_bytes, own_counts=True, primary_counts=True),
         Round("commit", Pattern.ALL_TO_ALL, Senders.ALL, vote_bytes, own_counts=True),
-        Round(
-            "reply", Pattern.ALL_TO_CLIENT, Senders.ALL, reply_bytes, QuorumLaw.F_PLUS_ONE, per_request=True
-        ),
+        Round("reply", Pattern.ALL_TO_CLIENT, Senders.ALL, reply_bytes, QuorumLaw.F_PLUS_ONE, per_request=True),
     ),
     commit_round="commit",
 )
@@ -321,6 +315,4 @@ def get_protocol(protocol: str | Protocol) -> Protocol:
     try:
         return PROTOCOLS[str(protocol)]
     except KeyError:
-        raise UsageError(
-            "protocol", protocol, f"{one_of(PROTOCOLS, protocol)}, or a Protocol of your own"
-        ) from None
+        raise UsageError("protocol", protocol, f"{one_of(PROTOCOLS, protocol)}, or a Protocol of your own") from None

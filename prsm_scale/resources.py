@@ -292,8 +292,7 @@ def job_costs(step: Round, costs: Costs, inputs: SizeInputs, faults: int) -> Job
     check += step.verifies_per_request * carried * auth.verify_ms
     votes = quorum_size(step.quorum, inputs.nodes, faults)
     return JobCosts(
-        create_ms=times
-        * (size * message.create_byte_ms + _signatures(step, auth, inputs.nodes) * auth.sign_ms),
+        create_ms=times * (size * message.create_byte_ms + _signatures(step, auth, inputs.nodes) * auth.sign_ms),
         send_ms=times * message.send_ms,
         receive_ms=times * (message.receive_ms + size * message.receive_byte_ms + check),
         transit_ms=times * message.receive_ms,

@@ -81,10 +81,14 @@ class Run:
             If a file cannot be written.
         """
         store = RunStore.create(out_dir, self.sweep)
-        for row in self.scenarios.to_dict(orient="records"):
+        for row in _records(self.scenarios):
             store.append(row)
-        store.finish(self.fits.to_dict(orient="records"))
+        store.finish(_records(self.fits))
         return store.path
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
 
 
 def simulate(threads: int | None = None, **settings: Any) -> Outcome:
@@ -114,9 +118,7 @@ def simulate(threads: int | None = None, **settings: Any) -> Outcome:
     return simulate_scenario(scenario, threads)
 
 
-def sweep(
-    threads: int | None = None, progress: Callable[[Progress], None] | None = None, **settings: Any
-) -> Run:
+def sweep(threads: int | None = None, progress: Callable[[Progress], None] | None = None, **settings: Any) -> Run:
     """Simulate a grid of scenarios and fit the curves, in memory.
 
     Parameters
@@ -233,7 +235,7 @@ class _Meter:
             return
         seconds = time.perf_counter() - self.begun
         share = min(1.0, self.operations / self.needed)
-        passed = sum(self.weights[: self.done]) + (share * self.weights[self.done] if self.done < len(self.weights) else 0.0)
+        passed = sum(self.weights[: self.done]) + share * sum(self.weights[self.done : self.done + 1])
         left = seconds * (sum(self.weights) / passed - 1.0) if passed > 0 else None
         rate = self.messages / seconds if seconds > 0 else 0.0
         self.report(Progress(self.done, len(self.weights), self.messages, rate, left, self.current, share))

@@ -12,6 +12,7 @@ from prsm_scale.axes import (
     DelayLaw,
     EngineChoice,
     Environment,
+    FilePath,
     JitterLaw,
     Names,
     PlacementChoice,
@@ -54,15 +55,11 @@ class Settings(BaseModel):
 
     mesh_degree: Whole | None = setting(None, "links per replica of a mesh [max(4, ceil(log2 n))]", ge=2)
     branching: Positive = setting(4, "children per node of a hierarchical topology")
-    edge_probability: Real | None = setting(
-        None, "chance of a link in a random topology [2 ln n / n]", gt=0, le=1
-    )
+    edge_probability: Real | None = setting(None, "chance of a link in a random topology [2 ln n / n]", gt=0, le=1)
     delay_min_ms: Real | None = setting(None, "least one-way delay of a link, with delay_max_ms", ge=0)
     delay_max_ms: Real | None = setting(None, "greatest one-way delay of a link, with delay_min_ms", ge=0)
     loss: Real | None = setting(None, "chance that a copy is lost on a link", ge=0, lt=1)
-    bandwidth_mbps: Bandwidth | None = setting(
-        None, "uplink and downlink of a replica, Mbit/s; inf for unlimited"
-    )
+    bandwidth_mbps: Bandwidth | None = setting(None, "uplink and downlink of a replica, Mbit/s; inf for unlimited")
     jitter: JitterLaw = setting(
         "exponential",
         "law of jitter: none, exponential, normal(cv), lognormal(sigma), gamma(shape) or pareto(shape)",
@@ -75,9 +72,7 @@ class Settings(BaseModel):
     )
     transport: TransportChoice = setting("stream", "stream sends a lost copy again, datagram does not")
     regions: Names | None = setting(None, "regions of the latency matrix to deal replicas over [all]")
-    latency_matrix: str | None = setting(
-        None, "CSV file of round-trip times in ms between regions [21 of AWS]"
-    )
+    latency_matrix: FilePath | None = setting(None, "CSV file of round-trip times in ms between regions [21 of AWS]")
     cores: Positive | None = setting(None, "CPU cores of a replica [of the profile]")
     memory_mb: Real | None = setting(None, "memory of a replica [of the profile]", gt=0)
     free_cpu: bool = setting(False, "let computing cost nothing", strict=True)
@@ -106,8 +101,7 @@ class Settings(BaseModel):
         faults = [
             UsageError(name, getattr(self, name), f"only with {axis} {value}")
             for name, (axis, value) in ONLY_WITH.items()
-            if getattr(self, name) != type(self).model_fields[name].default
-            and value not in as_tuple(getattr(self, axis))
+            if getattr(self, name) != type(self).model_fields[name].default and value not in as_tuple(getattr(self, axis))
         ]
         if faults:
             raise UsageError.gather(faults)

@@ -119,9 +119,7 @@ class RunStore:
         now = datetime.now(UTC)
         name = run_id or f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         if not re.fullmatch(r"\w[\w.-]*", name):
-            raise UsageError(
-                "run_id", name, "letters, digits, '_', '-' and '.', not starting with '-' or '.'"
-            )
+            raise UsageError("run_id", name, "letters, digits, '_', '-' and '.', not starting with '-' or '.'")
         path = Path(out_dir) / name
         provenance = _provenance(name, now, sweep, command)
         try:
@@ -331,9 +329,7 @@ def _checked_provenance(path: Path, text: bytes) -> dict[str, Any]:
     return provenance
 
 
-def _provenance(
-    run_id: str, created: datetime, sweep: Mapping[str, Any], command: str | None
-) -> dict[str, Any]:
+def _provenance(run_id: str, created: datetime, sweep: Mapping[str, Any], command: str | None) -> dict[str, Any]:
     from prsm_scale import __version__
 
     packages = {}
@@ -356,9 +352,7 @@ def _provenance(
     }
 
 
-def _table(
-    rows: list[dict[str, Any]], columns: Sequence[Column], provenance: Mapping[str, Any] | None = None
-) -> pa.Table:
+def _table(rows: list[dict[str, Any]], columns: Sequence[Column], provenance: Mapping[str, Any] | None = None) -> pa.Table:
     metadata = {_METADATA_KEY: dumps(provenance)} if provenance else None
     return pa.Table.from_pylist(rows, schema=arrow_schema(columns, metadata))
 

@@ -75,7 +75,7 @@ class System:
     paths : Paths
         With the relays' queues.
     machines : Machines
-        Without waiting behind other operations; see `load.with_waits`.
+        Without waiting behind other operations; see `capacity.with_waits`.
     """
 
     plan: Plan
@@ -147,29 +147,30 @@ def relay_centrality(plan: Plan) -> NDArray[np.float64] | None:
     if plan.scenario.byzantine_count == 0 or plan.scenario.placement != "worst":
         return None
     n = plan.scenario.nodes
-    network = build_network(
-        plan.scenario, plan.graph, plan.links, plan.law, plan.mean_variate, np.ones(n, np.uint8), 0.0, 0
-    )
+    network = build_network(plan.scenario, plan.graph, plan.links, plan.law, plan.mean_variate, np.ones(n, np.uint8), 0.0, 0)
     if not network.relayed:
         return None
-    return np.asarray(transit(network, np.arange(n, dtype=np.int32), np.ones(n, np.uint8)).through.sum(axis=0), np.float64)
+    through = transit(network, np.arange(n, dtype=np.int32), np.ones(n, np.uint8)).through
+    return np.asarray(through.sum(axis=0), np.float64)
 
 
 def sending_replicas(step: Round, alive: NDArray[np.uint8]) -> Ids:
     """Live replicas that send in a round."""
-    ids = np.flatnonzero(alive).astype(np.int32)
-    if step.senders is Senders.PRIMARY:
-        return ids[ids == PRIMARY]
-    return ids[ids != PRIMARY] if step.senders is Senders.BACKUPS else ids
+    ids: Ids = np.flatnonzero(alive).astype(np.int32)
+    if step.senders is Senders.ALL:
+        return ids
+    chosen: Ids = ids[(ids == PRIMARY) == (step.senders is Senders.PRIMARY)]
+    return chosen
 
 
 def _receiving_replicas(step: Round, alive: NDArray[np.uint8]) -> Ids:
-    ids = np.flatnonzero(alive).astype(np.int32)
-    if step.pattern in (Pattern.ALL_TO_PRIMARY, Pattern.CLIENT_TO_PRIMARY):
-        return ids[ids == PRIMARY]
+    ids: Ids = np.flatnonzero(alive).astype(np.int32)
+    if step.pattern is Pattern.ALL_TO_ALL:
+        return ids
     if step.pattern is Pattern.ALL_TO_CLIENT:
         return ids[:0]
-    return ids[ids != PRIMARY] if step.pattern is Pattern.PRIMARY_TO_ALL else ids
+    chosen: Ids = ids[(ids == PRIMARY) != (step.pattern is Pattern.PRIMARY_TO_ALL)]
+    return chosen
 
 
 def _needs(plan: Plan, step: Round) -> Ids:

@@ -225,9 +225,7 @@ def _random(scenario: Any, stream: random.Random) -> Any:
     elif not 0.0 < chance <= 1.0:
         raise UsageError("edge_probability", chance, "above 0, up to 1")
     hint = f"about {math.log(nodes) / nodes:.2g} or more, or {nodes} nodes are hardly ever connected"
-    return _until_connected(
-        lambda: nx.fast_gnp_random_graph(nodes, chance, seed=stream), "edge_probability", chance, hint
-    )
+    return _until_connected(lambda: nx.fast_gnp_random_graph(nodes, chance, seed=stream), "edge_probability", chance, hint)
 
 
 def _until_connected(draw: Callable[[], Any], field: str, value: object, allowed: str) -> Any:
@@ -278,9 +276,7 @@ def _to_csr(graph: Any, name: str, order: Any) -> TopologyGraph:
         hashed.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     labels = () if name in TOPOLOGIES else tuple(map(str, number))
     digest = hashed.hexdigest()[:16]
-    return TopologyGraph(
-        name, nodes, complete, indptr, indices, delay_ms, bandwidth_mbps, loss, labels, digest
-    )
+    return TopologyGraph(name, nodes, complete, indptr, indices, delay_ms, bandwidth_mbps, loss, labels, digest)
 
 
 def _edge(u: object, v: object) -> str:
@@ -361,7 +357,7 @@ def read_graph(path: str | Path) -> Any:
 
 
 def _read_edge_list(file: Path) -> Any:
-    graph = nx.DiGraph()
+    graph: Any = nx.DiGraph()
     columns: list[str] = []
     for number, text in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
         line = text.strip()

@@ -25,9 +25,7 @@ _KEPT_DIGESTS = 4
 
 def source_digest(folder: Path) -> str:
     """Hexadecimal digest of all Python sources under `folder` and of the compiler's version."""
-    digest = hashlib.sha256(
-        f"{numba.__version__} {llvmlite.__version__} {np.__version__} {sys.version_info[:2]}".encode()
-    )
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {np.__version__} {sys.version_info[:2]}".encode())
     for path in sorted(folder.rglob("*.py")):
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(path.read_bytes())
@@ -71,9 +69,7 @@ def _cache_directory() -> str:
 
 CACHE_DIRECTORY = "" if config.DISABLE_JIT else _cache_directory()
 
-inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(
-    forceinline=True, error_model="numpy", nogil=True
-)
+inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(forceinline=True, error_model="numpy", nogil=True)
 """Decorator of the small pieces of which kernels are made; always inlined by LLVM."""
 
 

@@ -66,6 +66,7 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
         critical=np.zeros(count * n * LANES, np.uint32),
         critical_ms=floats(count * n),
         committed_ms=floats(n),
+        wave_ms=floats(n if flooding else 1),
         flood_ms=floats(n * n if flooding else 1),
         lane=floats(3),
         moved=floats(1),
@@ -118,7 +119,6 @@ def _count_round(rounds, machines, batch, scratch, start, r):
     """Write the counters of round r; a sender that never got that far has sent nothing."""
     n = machines.in_ms_per_byte.size
     kind = rounds.kind[r]
-    receivers = rounds.receiver_at[r + 1] - rounds.receiver_at[r]
     for l in range(LANES):
         sent = 1 if kind == TO_PRIMARY else 0
         for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):

@@ -124,7 +124,7 @@ def variate(u, law):
 
 @inlined
 def _repeats(f, lost, threshold, base, law):
-    """Time lost to retransmissions (RFC 6298 section 5.5: the time-out doubles) and their number, of lanes whose first copy is lost."""
+    """Time lost to retransmissions (RFC 6298 section 5.5: the time-out doubles) and their number, of lanes that lose a copy."""
     extra = spread(np.float32(0.0))
     count = spread_int(np.uint32(0))
     timeout = greater(base * law.rto_slope + law.rto_offset, spread(MIN_RTO_MS))

@@ -3,7 +3,20 @@
 import numpy as np
 
 from ._jit import inlined, kernel
-from .lanes import LANES, add_mask, any_lane, greater, lesser, load, multiply_add, select, spread, spread_int, store, to_float
+from .lanes import (
+    LANES,
+    add_mask,
+    any_lane,
+    greater,
+    lesser,
+    load,
+    multiply_add,
+    select,
+    spread,
+    spread_int,
+    store,
+    to_float,
+)
 
 _INF = np.float32(np.inf)
 _ZERO, _ONE = np.uint32(0), np.uint32(1)

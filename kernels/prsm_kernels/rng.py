@@ -1,7 +1,7 @@
 """Counter-based random numbers: Threefry-2x32 with 13 rounds.
 
-Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 4.2 and table 2 (13 rounds
-is the smallest Crush-resistant variant of 2x32). A draw is a pure function of (seed, replicate, operation, round, sender, receiver): a
+Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (13 rounds is the
+smallest Crush-resistant variant of 2x32). A draw is a pure function of (seed, replicate, operation, round, sender, receiver): a
 64-bit key is derived for (seed, replicate, operation, round), and the 64-bit counter holds receiver and sender. No state, so
 threads, order and chunks cannot change a result, and scenarios that differ in one axis share their draws.
 """

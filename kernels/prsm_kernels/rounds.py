@@ -117,9 +117,7 @@ def _direct_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
         bits = odd if i & 1 else even
         link = j * n + i
         threshold = paths.loss[0 if common_loss else link] * _LOSS_SCALE
-        travel, extra, lost = hop_delay(
-            bits, k0, k1, receiver, sender, spread(paths.base_ms[link]), spread(threshold), law
-        )
+        travel, extra, lost = hop_delay(bits, k0, k1, receiver, sender, spread(paths.base_ms[link]), spread(threshold), law)
         leave = departure(rounds, machines, scratch, r, i, egress_position(i, j, n))
         if machines.contended:
             leave = leave + rounds.bytes[r] * paths.ms_per_byte[i]
@@ -189,7 +187,7 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
     n = machines.in_ms_per_byte.size
     size, send = rounds.bytes[r], rounds.send_ms[r]
     slot = rounds.relay_slot[r]
-    arrived = load(scratch.flood_ms, (node * n + i) * LANES)
+    arrived = load(scratch.wave_ms, node * LANES)
     came_from = -1
     if node != i:
         came_from = paths.source[paths.last_edge[i * n + node]]
@@ -202,26 +200,22 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
     sooner = False
     for edge in range(paths.indptr[node], paths.indptr[node + 1]):
         to = paths.target[edge]
-        if node == i:
-            leave = departure(rounds, machines, scratch, r, i, position)
-        else:
-            leave = arrived + np.float32(position) * step
+        own = node == i
+        leave = departure(rounds, machines, scratch, r, i, position) if own else arrived + np.float32(position) * step
         if to != came_from:
             position += 1
         leave = leave + size * paths.ms_per_byte[edge]
-        known = load(scratch.flood_ms, (to * n + i) * LANES)
+        known = load(scratch.wave_ms, to * LANES)
         # no draw is shorter than the base delay, so most edges need none
         if any_lane(leave + paths.base_ms[edge] * law.least < known):
             threshold = spread(paths.loss[edge] * _LOSS_SCALE)
             crossing, sender = spread_int(np.uint32(edge)), spread_int(np.uint32(i))
             even, odd = draw_pair(k0, k1, crossing, sender)
             bits = odd if i & 1 else even
-            travel, extra, _ = hop_delay(
-                bits, k0, k1, crossing, sender, spread(paths.base_ms[edge]), threshold, law
-            )
+            travel, extra, _ = hop_delay(bits, k0, k1, crossing, sender, spread(paths.base_ms[edge]), threshold, law)
             time = leave + (travel + extra)
             sooner = sooner or any_lane(time < known)
-            store(scratch.flood_ms, (to * n + i) * LANES, lesser(time, known))
+            store(scratch.wave_ms, to * LANES, lesser(time, known))
     return sooner
 
 
@@ -234,8 +228,8 @@ def flood(rounds, paths, law, machines, scratch, r, i):
     n = machines.in_ms_per_byte.size
     k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
     for node in range(n):
-        store(scratch.flood_ms, (node * n + i) * LANES, spread(_INF))
-    store(scratch.flood_ms, (i * n + i) * LANES, load(scratch.first_ms, (r * n + i) * LANES))
+        store(scratch.wave_ms, node * LANES, spread(_INF))
+    store(scratch.wave_ms, i * LANES, load(scratch.first_ms, (r * n + i) * LANES))
     again = True
     while again:
         again = False
@@ -246,6 +240,8 @@ def flood(rounds, paths, law, machines, scratch, r, i):
             if node == i or machines.alive[node]:
                 sooner = _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node)
                 again = again or sooner
+    for node in range(n):
+        store(scratch.flood_ms, (node * n + i) * LANES, load(scratch.wave_ms, node * LANES))
 
 
 @inlined

@@ -138,9 +138,9 @@ def count_transits(senders, receivers, last_edge, source_of, order, through, cro
 def relay_waits(start_ms, senders, distance_ms, service_ms, last_edge, source_of, order, gossip, relay_ms):
     """Waiting at relays of one round's messages, in the burst that the round makes.
 
-    Every relay is a FIFO queue; messages come to it at the time at which an undisturbed network would bring them. Since a queue that
-    lets one message in `service` pass also spaces them for the queues behind it, a message waits on its way not for the sum of its
-    relays' queues but for the longest: each relay adds what its own wait exceeds the longest so far. This is an approximation.
+    Every relay is a FIFO queue; messages come to it when an undisturbed network would bring them. Since a queue that lets
+    messages pass one by one also spaces them for the queues behind it, a message waits on its way not for the sum of its relays'
+    queues but for the longest: each relay adds what its own wait exceeds the longest so far. This is an approximation.
 
     Parameters
     ----------

@@ -182,6 +182,8 @@ class Scratch(NamedTuple):
     """(R * n * 16,): arrival of that message."""
     committed_ms: Floats
     """(n * 16,): commits of the live replicas."""
+    wave_ms: Floats
+    """(n * 16,): arrivals of the message that is being flooded."""
     flood_ms: Floats
     """(n * n * 16,) when gossiping: [receiver, source] arrival of each message."""
     lane: Floats

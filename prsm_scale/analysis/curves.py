@@ -115,9 +115,7 @@ class UniversalScalabilityLaw(Law):
         That is sqrt((1 - alpha) / beta), or 1 where throughput falls from the first n on.
         """
         alpha, beta = parameters[..., 0], parameters[..., 1]
-        return np.sqrt(
-            np.maximum(np.divide(1 - alpha, beta, out=np.full_like(beta, np.inf), where=beta > 0), 1)
-        )
+        return np.sqrt(np.maximum(np.divide(1 - alpha, beta, out=np.full_like(beta, np.inf), where=beta > 0), 1))
 
 
 class LatencyLaw(Law):
@@ -157,9 +155,7 @@ class PowerLaw(LatencyLaw):
         """See Law."""
         _, by = self.log_value(parameters, nodes)
         shift = _linear_least_squares(by, deviations, weights)
-        with np.errstate(
-            over="ignore"
-        ):  # wild draws around a few points; infinite then stands for an open end
+        with np.errstate(over="ignore"):  # wild draws around a few points; infinite then stands for an open end
             return np.stack([parameters[0] * np.exp(shift[:, 0]), parameters[1] + shift[:, 1]], axis=1)
 
     def crossing(self, parameters: Floats, baseline: float, factor: float) -> Floats:

@@ -64,9 +64,7 @@ def efficiency_tier(mean_efficiency: float) -> str:
     """Name a mean efficiency: excellent above 80 %, good from 60, moderate from 40, else poor."""
     if mean_efficiency > 0.8:
         return "excellent"
-    return next(
-        (name for least, name in ((0.6, "good"), (0.4, "moderate")) if mean_efficiency >= least), "poor"
-    )
+    return next((name for least, name in ((0.6, "good"), (0.4, "moderate")) if mean_efficiency >= least), "poor")
 
 
 def low_gain_nodes(nodes: ArrayLike, throughput: ArrayLike, gain: float = LOW_GAIN) -> int | None:

@@ -127,9 +127,7 @@ class UslFit(LawFit):
         return self.parameters["gamma"] / alpha if alpha else None
 
 
-def fit_usl(
-    nodes: ArrayLike, throughput: ArrayLike, relative_error: ArrayLike | None = None, log: bool = False
-) -> UslFit:
+def fit_usl(nodes: ArrayLike, throughput: ArrayLike, relative_error: ArrayLike | None = None, log: bool = False) -> UslFit:
     """Fit the Universal Scalability Law in its three parameters.
 
     Parameters
@@ -174,9 +172,7 @@ def fit_power(nodes: ArrayLike, values: ArrayLike, relative_error: ArrayLike | N
     return _fit(PowerLaw(), LawFit, nodes, values, relative_error, log=True)
 
 
-def fit_line(
-    nodes: ArrayLike, values: ArrayLike, relative_error: ArrayLike | None = None, logarithmic: bool = False
-) -> LawFit:
+def fit_line(nodes: ArrayLike, values: ArrayLike, relative_error: ArrayLike | None = None, logarithmic: bool = False) -> LawFit:
     """Fit y = intercept + slope n, or ln n, by relative misfit; parameters and errors as in `fit_usl`."""
     n, _, _ = _checked(nodes, values, relative_error)
     law = StraightLine("logarithmic" if logarithmic else "linear", float(n[0]), float(n[-1]))
@@ -228,9 +224,7 @@ def _fit(
         n,
         parameters=_named(law, law.to_parameters(coordinates)),
         standard_errors=_named(law, _standard_errors(law, coordinates, by, squares)),
-        intervals={
-            name: (float(low), float(high)) for name, (low, high) in zip(law.parameters, ends, strict=False)
-        },
+        intervals={name: (float(low), float(high)) for name, (low, high) in zip(law.parameters, ends, strict=False)},
         aicc=aicc,
         rmse_log=rmse_log,
         replicates=replicates,
@@ -238,9 +232,7 @@ def _fit(
     return replace(fit, flags=_flags(fit, coordinates))
 
 
-def _checked(
-    nodes: ArrayLike, values: ArrayLike, relative_error: ArrayLike | None
-) -> tuple[Floats, Floats, Floats]:
+def _checked(nodes: ArrayLike, values: ArrayLike, relative_error: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
     """Sort the points by n; an error that is unknown (None, NaN) becomes 0."""
     n, y = np.asarray(nodes, dtype=np.float64), np.asarray(values, dtype=np.float64)
     error = np.zeros_like(y) if relative_error is None else np.asarray(relative_error, dtype=np.float64)
@@ -300,9 +292,7 @@ def _standard_errors(law: Law, coordinates: Floats, by: Floats, squares: float) 
     return np.sqrt(np.diag(chain @ covariance @ chain.T))
 
 
-def _bootstrap(
-    law: Law, nodes: Floats, coordinates: Floats, squares: float, error: Floats, log: bool
-) -> Floats:
+def _bootstrap(law: Law, nodes: Floats, coordinates: Floats, squares: float, error: Floats, log: bool) -> Floats:
     """Refit the law to points drawn around it: float64[r, k], r = 0 where nothing tells their errors.
 
     The spread of the residuals is itself known from a few points only, so each replicate draws it from its

@@ -37,6 +37,4 @@ def command(run: str, as_json: bool) -> None:
     if not fits:
         console.print("nothing to fit: a curve needs scenarios at two or more n")
     else:
-        console.print(
-            "* smallest AICc; [95 % bootstrap intervals]; misfit: root mean square of log residuals"
-        )
+        console.print("* smallest AICc; [95 % bootstrap intervals]; misfit: root mean square of log residuals")

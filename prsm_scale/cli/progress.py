@@ -36,17 +36,13 @@ class ProgressLine:
         self._task = self._bar.add_task("", total=self._total, told=f"0/{self._total} scenarios")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Take the line away."""
         self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
         """Tell what a sweep reports."""
-        told = (
-            f"{progress.done}/{progress.total} scenarios  {number(progress.messages_per_second)} messages/s"
-        )
+        told = f"{progress.done}/{progress.total} scenarios  {number(progress.messages_per_second)} messages/s"
         if progress.seconds_left is not None:
             told += f"  {_clock(progress.seconds_left)} left"
         self._bar.update(

@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from prsm_scale.atomic import dumps
+from prsm_scale.axes import Environment
 from prsm_scale.cli import INTERRUPTED, PROGRAM
 from prsm_scale.cli.options import SectionCommand, SectionOption, given_settings, setting_options
-from prsm_scale.cli.progress import ProgressLine
 from prsm_scale.cli.output import (
     Run,
     check_figure,
@@ -24,6 +24,7 @@ from prsm_scale.cli.output import (
     terminal,
     write_figure,
 )
+from prsm_scale.cli.progress import ProgressLine
 from prsm_scale.config import AXES, Scenario, Sweep, load_sweep
 from prsm_scale.errors import SweepInterrupted
 
@@ -31,16 +32,12 @@ _MOST_POINTS = 12
 _RUN_OPTIONS = (
     SectionOption(["--config"], metavar="FILE", help="TOML file of settings; options go before it"),
     SectionOption(["--out"], metavar="FOLDER", default="results", help="where runs are stored [results]"),
-    SectionOption(
-        ["--resume"], metavar="RUN", help="go on with this run, by its own settings unless others are given"
-    ),
+    SectionOption(["--resume"], metavar="RUN", help="go on with this run, by its own settings unless others are given"),
     SectionOption(["--threads"], type=click.IntRange(min=1), help="threads to use [one per processor]"),
     SectionOption(["--dry-run"], is_flag=True, help="list the scenarios and stop"),
     SectionOption(["--json", "as_json"], is_flag=True, help="print one JSON document in place of tables"),
     SectionOption(["--plot"], metavar="FILE", help="write a figure as well (.png, .svg or .pdf)"),
-    SectionOption(
-        ["--quiet", "-q"], is_flag=True, help="no progress, and the run's folder in place of tables"
-    ),
+    SectionOption(["--quiet", "-q"], is_flag=True, help="no progress, and the run's folder in place of tables"),
 )
 
 
@@ -92,6 +89,10 @@ def _announcement(scenarios: Sequence[Scenario]) -> str:
 
 
 def _print_plan(scenarios: Sequence[Scenario], as_json: bool) -> None:
+    if any(one.environment == Environment.MULTI_REGION_CLOUD for one in scenarios):
+        from prsm_scale.environments import check_regions
+
+        check_regions(scenarios)
     if as_json:
         plan = [one.model_dump(mode="json") | {"scenario_id": one.scenario_id} for one in scenarios]
         click.echo(dumps({"scenarios": plan}, indent=1))
@@ -107,9 +108,7 @@ def _print_plan(scenarios: Sequence[Scenario], as_json: bool) -> None:
     console.print(_announcement(scenarios), soft_wrap=True)
 
 
-def _simulate(
-    sweep: Sweep, total: int, out: Path, folder: Path | None, threads: int | None, quiet: bool
-) -> Run:
+def _simulate(sweep: Sweep, total: int, out: Path, folder: Path | None, threads: int | None, quiet: bool) -> Run:
     from prsm_scale.runs import run_sweep
 
     command = shlex.join([PROGRAM, *sys.argv[1:]])
@@ -117,9 +116,7 @@ def _simulate(
         with ProgressLine(total, quiet) as progress:
             return run_sweep(sweep, out, threads, progress, resume=folder, command=command)
     except SweepInterrupted as stop:
-        click.echo(
-            f"{PROGRAM}: interrupted; {stop.done} of {stop.total} scenarios are in {stop.path}", err=True
-        )
+        click.echo(f"{PROGRAM}: interrupted; {stop.done} of {stop.total} scenarios are in {stop.path}", err=True)
         click.echo(f"go on with: {PROGRAM} sweep --resume {shlex.quote(str(stop.path))}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
 

@@ -80,9 +80,7 @@ def _findings(fit: Row) -> Iterator[Finding]:
             yield quantity, f"1.5x {base}", _place(fit, "degraded_n", _OF_DEGRADED) + found
             yield quantity, f"3x {base}", _place(fit, "explosion_n", _OF_EXPLOSION)
         if fit["mean_efficiency"] is not None:
-            found = (
-                f"; first n with less than 10 % gain: {fit['grid_n']}" if fit["grid_n"] is not None else ""
-            )
+            found = f"; first n with less than 10 % gain: {fit['grid_n']}" if fit["grid_n"] is not None else ""
             share = percent(fit["mean_efficiency"])
             yield quantity, "efficiency", f"{share} on average, {fit['efficiency_tier']}{found}"
     if fit["law"] == "usl":

@@ -77,9 +77,7 @@ def draw(series: Sequence[Series]) -> Figure:
             panel.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     _mark_nodes((throughput, latency), series)
     if len(series) > 1:
-        figure.legend(
-            *throughput.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8
-        )
+        figure.legend(*throughput.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     for style, name in (("-", "median"), ("--", "95th percentile"), (":", "99th percentile")):
         latency.plot([], [], style, color="0.3", label=name)
     latency.legend(fontsize=8, loc="upper left")

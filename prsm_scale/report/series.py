@@ -65,9 +65,7 @@ def split(rows: Sequence[Row], fits: Sequence[Row] = ()) -> list[Series]:
     for fit in fits:
         fitted.setdefault(_label(fit, varying), []).append(fit)
     return [
-        Series(
-            label, tuple(sorted(group, key=lambda row: int(row["node_count"]))), tuple(fitted.get(label, ()))
-        )
+        Series(label, tuple(sorted(group, key=lambda row: int(row["node_count"]))), tuple(fitted.get(label, ())))
         for label, group in groups.items()
     ]
 

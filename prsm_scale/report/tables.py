@@ -48,9 +48,7 @@ def titled(series: Series, *parts: RenderableType) -> RenderableType:
     return Group(*([Text(series.label, style="bold")] if series.label else []), *parts)
 
 
-def plain_table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str], wrap: Sequence[str] = ()
-) -> Table:
+def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str], wrap: Sequence[str] = ()) -> Table:
     """Make a table without lines.
 
     Parameters

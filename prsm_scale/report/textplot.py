@@ -21,9 +21,7 @@ class Curve:
     def points(self) -> list[tuple[float, float]]:
         """The points that logarithmic axes can show, on their scales."""
         pairs = zip(self.x, self.y, strict=True)
-        return [
-            (math.log10(x), math.log10(y)) for x, y in pairs if y is not None and x > 0 and 0 < y < math.inf
-        ]
+        return [(math.log10(x), math.log10(y)) for x, y in pairs if y is not None and x > 0 and 0 < y < math.inf]
 
 
 def text_plot(title: str, curves: Sequence[Curve], width: int = 48, height: int = 10) -> list[str]:
