@@ -174,7 +174,7 @@ def _empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArr
     operation = np.concatenate([operation, spare])
     live = np.flatnonzero(system.alive).astype(np.int32)
     client = live[(uniforms(seed, DOMAIN_CLIENT, operation, replicate) * live.size).astype(np.int64)]
-    keys = [stream_key(seed, DOMAIN_OPERATION, r) for r in range(rounds + 1)]
+    keys = [stream_key(seed, DOMAIN_OPERATION, r) for r in range(rounds + 2)]
     return Batch(
         operation=operation,
         replicate=replicate,
@@ -291,8 +291,9 @@ class _Job:
                 count -= size
         else:
             index = np.arange(self.done, self.done + count)
-            replicates = self.plan.scenario.replicates
-            self._run(self._system(0), (index % replicates).astype(np.uint32), (index // replicates).astype(np.uint32))
+            group, replicates = index // LANES, self.plan.scenario.replicates
+            operation = group // replicates * LANES + index % LANES
+            self._run(self._system(0), (group % replicates).astype(np.uint32), operation.astype(np.uint32))
 
     def to_precision(self) -> None:
         wanted = self.plan.scenario.operations
@@ -313,7 +314,7 @@ class _Job:
 
     def _needed(self) -> int:
         """Operations that bring the interval of the mean within the precision, by the variance seen so far."""
-        from prsm_scale.metrics import mean_and_error
+        from prsm_scale.metrics import clusters, mean_and_error
 
         scenario = self.plan.scenario
         if scenario.rate / scenario.batch / 1000.0 * max(mean_demands(self.works).values()) >= 1.0:
@@ -322,7 +323,7 @@ class _Job:
         ended = operations.latency_ms <= scenario.operation_timeout_ms
         if ended.sum() < 2:
             return 0
-        mean, error = mean_and_error(operations.latency_ms[ended], operations.replicate[ended], self.varied)
+        mean, error = mean_and_error(operations.latency_ms[ended], clusters(operations, self.varied)[ended])
         share = _Z * error / mean / scenario.precision if mean > 0 else 0.0
         return 0 if share <= 1.0 else int(self.done * min(share**2 * _GROWTH, 8.0)) + 1
 

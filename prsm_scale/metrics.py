@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING
 from prsm_scale import __version__
 from prsm_scale.capacity import Work
-from prsm_scale.engine import Outcome
+from prsm_scale.engine import Operations, Outcome
 from prsm_scale.resources import memory_need_mb, resolve_profile, size_inputs
 
 Vector = NDArray[np.float64]
@@ -20,25 +20,37 @@ _Z = 1.959963984540054
 _PARTS = ("propagation_ms", "transmission_ms", "cpu_ms", "queueing_ms", "retransmission_ms", "view_change_ms")
 
 
-def mean_and_error(values: Vector, replicate: NDArray[np.uint32], clustered: bool) -> tuple[float, float]:
-    """Mean and its standard error; of clustered values that of the replicates' means, if larger.
+def clusters(operations: Operations, varied: bool) -> NDArray[np.int64]:
+    """Number of the independent group to which each operation belongs.
 
     Parameters
     ----------
-    values : ndarray of float64, shape (N,)
-    replicate : ndarray of uint32, shape (N,)
-    clustered : bool
-        Whether replicates differ in more than their draws.
+    operations : Operations
+    varied : bool
+        Whether replicates differ in their faulty replicas, so that only whole replicates are independent. Else groups are the 16
+        operations that share the strata of their waits.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+    """
+    replicate = operations.replicate.astype(np.int64)
+    return replicate if varied else replicate << 32 | (operations.operation >> 4).astype(np.int64)
+
+
+def mean_and_error(values: Vector, cluster: NDArray[np.int64]) -> tuple[float, float]:
+    """Mean, and its standard error from independent clusters of values.
+
+    The ratio estimator for clusters of unequal size (Cochran, Sampling Techniques, section 9A.1); of fewer than eight clusters,
+    the error of independent values if that is larger.
     """
     mean = float(values.mean())
-    error = float(values.std(ddof=1)) / math.sqrt(values.size) if values.size > 1 else 0.0
-    if clustered:
-        _, group, size = np.unique(replicate, return_inverse=True, return_counts=True)
-        if size.size > 1:
-            # ratio estimator: residual totals of the clusters (Cochran, Sampling Techniques, section 9A.1)
-            totals = np.bincount(group, values - mean)
-            error = max(error, float(np.sqrt((totals**2).sum() * size.size / (size.size - 1))) / values.size)
-    return mean, error
+    alone = float(values.std(ddof=1)) / math.sqrt(values.size) if values.size > 1 else 0.0
+    _, group = np.unique(cluster, return_inverse=True)
+    totals = np.bincount(group, values - mean)
+    count = totals.size
+    error = float(np.sqrt((totals**2).sum() * count / max(count - 1, 1))) / values.size
+    return mean, error if count >= 8 else max(error, alone)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -184,10 +196,10 @@ def _why_none(outcome: Outcome) -> str:
 
 def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     operations = outcome.operations
-    latency, replicate = operations.latency_ms[ended], operations.replicate[ended]
-    mean, error = mean_and_error(latency, replicate, len(outcome.systems) > 1)
-    plain = mean_and_error(latency, replicate, False)[1]
-    effective = latency.size * (plain / error) ** 2 if error > 0 else latency.size
+    latency = operations.latency_ms[ended]
+    mean, error = mean_and_error(latency, clusters(operations, len(outcome.systems) > 1)[ended])
+    variance = float(latency.var()) / latency.size
+    effective = latency.size * min(1.0, variance / error**2) if error > 0 else latency.size
     ordered = np.sort(latency)
     row: dict[str, Any] = {
         "mean_latency_ms": mean,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels import Law, Paths, count_transits, relay_waits, shortest_paths
+from prsm_kernels import Law, Paths, count_transits, queue_waits, relay_waits, shortest_paths
 from prsm_kernels.codes import DIRECT, GOSSIP, ROUTED
 from prsm_scale.environments import Links
 from prsm_scale.topology import TopologyGraph
@@ -16,6 +16,7 @@ from prsm_scale.topology import TopologyGraph
 Floats = NDArray[np.float32]
 _NO_INTS = np.zeros(1, np.int32)
 _SOURCES_PER_CALL = 32
+_ARRIVALS_PER_CALL = 1_000_000
 KINDS = {"direct": DIRECT, "routed": ROUTED, "gossip": GOSSIP}
 
 
@@ -182,10 +183,10 @@ def transit(network: Network, senders: NDArray[np.int32], receivers: NDArray[np.
 
 def queue_at_relays(network: Network, start_ms: Floats, senders: NDArray[np.int32], service_ms: Floats) -> Floats:
     """Waiting at relays, see `prsm_kernels.relay_waits`; (n * n,) in the layout of `Paths.relay_ms`."""
-    paths = network.paths
-    out = np.zeros(start_ms.size**2, np.float32)
-    relay_waits(
-        start_ms, senders, network.distance_ms, service_ms, paths.last_edge, paths.source, paths.order,
-        network.kind == GOSSIP, out,
-    )  # fmt: skip
+    paths, n = network.paths, start_ms.size
+    waits, out = np.zeros(n * n, np.float32), np.zeros(n * n, np.float32)
+    step = max(1, _ARRIVALS_PER_CALL // n)
+    for begin in range(0, n, step):
+        queue_waits(start_ms, senders, network.distance_ms, service_ms, begin, min(begin + step, n), waits)
+    relay_waits(waits, senders, paths.last_edge, paths.source, paths.order, network.kind == GOSSIP, out)
     return out

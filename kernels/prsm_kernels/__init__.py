@@ -6,7 +6,7 @@ from .lanes import LANES
 from .queueing import sort_lanes
 from .quorum import kth_arrivals, kth_smallest
 from .rng import draw_bits, stream_key, threefry2x32, uniform_pairs, uniforms
-from .routing import count_transits, relay_waits, shortest_paths
+from .routing import count_transits, queue_waits, relay_waits, shortest_paths
 from .types import Batch, Law, Machines, Paths, Rounds, Scratch
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "kth_smallest",
     "make_scratch",
     "quantile_table",
+    "queue_waits",
     "relay_waits",
     "sample_hops",
     "shortest_paths",

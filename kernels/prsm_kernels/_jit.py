@@ -69,8 +69,14 @@ def _cache_directory() -> str:
 
 CACHE_DIRECTORY = "" if config.DISABLE_JIT else _cache_directory()
 
-inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(forceinline=True, error_model="numpy", nogil=True)
-"""Decorator of the small pieces of which kernels are made; always inlined by LLVM."""
+# Called from other kernels only: half of their compile time would go into wrappers for Python and C.
+_internal = {"error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(forceinline=True, **_internal)
+"""Decorator of the small pieces of which kernels are made; always inlined by LLVM. Not callable from Python."""
+
+subkernel: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(**_internal)
+"""Decorator of the larger pieces. Not callable from Python."""
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:

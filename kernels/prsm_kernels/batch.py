@@ -50,7 +50,7 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
     flooding = paths.kind == GOSSIP
     return Scratch(
         progress=np.zeros(4, np.int64),
-        keys=np.zeros(4 * LANES, np.uint32),
+        keys=np.zeros(7 * LANES, np.uint32),
         client=np.zeros(LANES, np.int64),
         done_ms=floats((count + 1) * n),
         first_ms=floats(count * n),
@@ -93,10 +93,11 @@ def _begin_block(machines, batch, scratch, start):
 
 
 @inlined
-def set_key(batch, scratch, start, index, at):
-    """Store the key lanes of round `index` (the number of rounds: the waits) of the block that starts at `start`."""
+def set_key(batch, scratch, start, index, at, group):
+    """Store the key lanes of stream `index` of the block that starts at `start`; one key for 16 operations if `group`."""
     low, high = spread_int(batch.keys[index, 0]), spread_int(batch.keys[index, 1])
-    k0, k1 = threefry2x32(low, high, load(batch.operation, start), load(batch.replicate, start))
+    operation = load(batch.operation, start) >> np.uint32(4 if group else 0)
+    k0, k1 = threefry2x32(low, high, operation, load(batch.replicate, start))
     store(scratch.keys, at * LANES, k0)
     store(scratch.keys, (at + 1) * LANES, k1)
 
@@ -105,8 +106,10 @@ def set_key(batch, scratch, start, index, at):
 def _begin_round(rounds, machines, batch, scratch, start, r):
     """Copy each replica's state to the next row, so that those the round leaves out keep it, and send."""
     n = machines.in_ms_per_byte.size
-    set_key(batch, scratch, start, r, 0)
-    set_key(batch, scratch, start, rounds.kind.size, 2)
+    set_key(batch, scratch, start, r, 0, False)
+    set_key(batch, scratch, start, rounds.kind.size, 2, False)
+    set_key(batch, scratch, start, rounds.kind.size + 1, 4, True)
+    store(scratch.keys, 6 * LANES, load(batch.operation, start))
     scratch.counts[:] = np.uint32(0)
     for k in range(r * n * LANES, (r + 1) * n * LANES):
         scratch.done_ms[k + n * LANES] = scratch.done_ms[k]
@@ -147,7 +150,7 @@ def _end_block(rounds, paths, law, machines, batch, scratch, start):
     parts[:] = np.float32(0.0)
     begin_walk_back(rounds, scratch, batch.primary)
     for r in range(rounds.kind.size - 1, -1, -1):
-        set_key(batch, scratch, start, r, 0)
+        set_key(batch, scratch, start, r, 0, False)
         step_back(rounds, paths, law, machines, scratch, parts, r)
     add_queueing(parts, batch.latency_ms[start : start + LANES])
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._jit import inlined, kernel
+from ._jit import inlined, subkernel
 from .codes import DIRECT
 from .delay import draw_pair, hop_delay
 from .lanes import LANES, add_mask, load, select, spread, spread_int, store
@@ -52,7 +52,7 @@ def next_hop(paths, lane, at, lane_index, root, leaf, size):
     return there != here
 
 
-@kernel
+@subkernel
 def walk(paths, law, scratch, receiver, sender, size):
     """Delay of one message a lane from node scratch.root[lane] to node scratch.leaf[lane], hop by hop.
 
@@ -104,7 +104,7 @@ def client_message(paths, law, scratch, size, n, replica, reply):
     return walk(paths, law, scratch, receiver, sender, size)
 
 
-@kernel
+@subkernel
 def request(rounds, paths, law, machines, scratch, r, primary):
     """Carry the client's request to the primary and through its CPU."""
     n = machines.in_ms_per_byte.size
@@ -144,7 +144,7 @@ def _direct_reply(rounds, paths, law, scratch, k0, k1, r, i):
     return select(elsewhere, delay, spread(np.float32(0.0))), select(elsewhere, lost, spread_int(np.uint32(0)))
 
 
-@kernel
+@subkernel
 def replies(rounds, paths, law, machines, scratch, r):
     """Carry the replies to the client; returns when the `client_need`-th has come."""
     n = machines.in_ms_per_byte.size

@@ -135,12 +135,10 @@ def count_transits(senders, receivers, last_edge, source_of, order, through, cro
 
 
 @kernel
-def relay_waits(start_ms, senders, distance_ms, service_ms, last_edge, source_of, order, gossip, relay_ms):
-    """Waiting at relays of one round's messages, in the burst that the round makes.
+def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms):
+    """Waiting of one round's messages in the FIFO queue of each of the nodes begin .. end - 1.
 
-    Every relay is a FIFO queue; messages come to it when an undisturbed network would bring them. Since a queue that lets
-    messages pass one by one also spaces them for the queues behind it, a message waits on its way not for the sum of its relays'
-    queues but for the longest: each relay adds what its own wait exceeds the longest so far. This is an approximation.
+    Messages come to a node when an undisturbed network would bring them.
 
     Parameters
     ----------
@@ -150,7 +148,39 @@ def relay_waits(start_ms, senders, distance_ms, service_ms, last_edge, source_of
     distance_ms : ndarray of float32, shape (n * n,)
         [source * n + node].
     service_ms : ndarray of float32, shape (n * n,)
-        [source * n + node]: how long a relay is busy with the message of source.
+        [source * n + node]: how long the node is busy with the message of source.
+    begin, end : int
+    waits_ms : ndarray of float32, shape (n * n,)
+        [source * n + node] filled for these nodes.
+    """
+    n = start_ms.size
+    arrivals = np.empty(senders.size, np.float32)
+    for node in range(begin, end):
+        for s in range(senders.size):
+            arrivals[s] = start_ms[senders[s]] + distance_ms[senders[s] * n + node]
+        free = np.float32(0.0)
+        for s in np.argsort(arrivals):
+            if arrivals[s] == np.inf:
+                break
+            at = senders[s] * n + node
+            started = max(free, arrivals[s])
+            waits_ms[at] = started - arrivals[s]
+            free = started + service_ms[at]
+
+
+@kernel
+def relay_waits(waits_ms, senders, last_edge, source_of, order, gossip, relay_ms):
+    """Waiting at relays along the paths of one round's messages.
+
+    A queue that lets messages pass one by one also spaces them for the queues behind it, so a message waits on its way not for
+    the sum of its relays' queues but for the longest: each relay adds what its own wait exceeds the longest so far. This is an
+    approximation, exact where messages pass one relay, as in a star.
+
+    Parameters
+    ----------
+    waits_ms : ndarray of float32, shape (n * n,)
+        From `queue_waits`.
+    senders : ndarray of int32
     last_edge, source_of, order
         See `types.Paths`.
     gossip : bool
@@ -158,20 +188,7 @@ def relay_waits(start_ms, senders, distance_ms, service_ms, last_edge, source_of
     relay_ms : ndarray of float32, shape (n * n,)
         Filled.
     """
-    n = start_ms.size
-    waits = np.zeros(n * n, np.float32)
-    arrivals = np.empty(senders.size, np.float32)
-    for node in range(n):
-        for s in range(senders.size):
-            arrivals[s] = start_ms[senders[s]] + distance_ms[senders[s] * n + node]
-        free = np.float32(0.0)
-        for s in np.argsort(arrivals):
-            if arrivals[s] == np.inf:
-                break
-            source = senders[s]
-            begin = max(free, arrivals[s])
-            waits[source * n + node] = begin - arrivals[s]
-            free = begin + service_ms[source * n + node]
+    n = int(np.sqrt(np.float64(waits_ms.size)) + 0.5)
     longest = np.empty(n, np.float32)
     for s in range(senders.size):
         source = senders[s]
@@ -184,8 +201,8 @@ def relay_waits(start_ms, senders, distance_ms, service_ms, last_edge, source_of
             before = source_of[last_edge[row + node]]
             so_far = longest[before]
             # the sender's own uplink queue is exact elsewhere
-            longest[node] = max(so_far, waits[row + before]) if before != source else so_far
+            longest[node] = max(so_far, waits_ms[row + before]) if before != source else so_far
             if gossip:
-                relay_ms[row + node] = max(np.float32(0.0), waits[row + node] - longest[node])
+                relay_ms[row + node] = max(np.float32(0.0), waits_ms[row + node] - longest[node])
             else:
                 relay_ms[node * n + source] = longest[node]

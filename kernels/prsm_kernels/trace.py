@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._jit import inlined, kernel
+from ._jit import inlined, subkernel
 from .client import NOWHERE, walk
 from .codes import (
     AMONG_REPLICAS,
@@ -89,7 +89,7 @@ def _set_out(rounds, paths, machines, scratch, parts, r):
                     _add_flood(rounds, paths, machines, scratch, parts, r, l, i, j)
 
 
-@kernel
+@subkernel
 def step_back(rounds, paths, law, machines, scratch, parts, r):
     """Attribute the message of round r that decided each lane's latency, and step to its sender.
 

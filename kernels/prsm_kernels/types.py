@@ -130,7 +130,7 @@ class Batch(NamedTuple):
     """(B,) replica with which the operation's client sits."""
     primary: int
     keys: NDArray[np.uint32]
-    """(R + 1, 2) stream key of each round, and of the waits."""
+    """(R + 2, 2) stream key of each round, of the waits, and of their strata."""
     latency_ms: Floats
     """(B,) out: request to last needed reply, inf if never."""
     commit_ms: Floats
@@ -151,7 +151,7 @@ class Scratch(NamedTuple):
     progress: NDArray[np.int64]
     """(4,) block, round, stage, position: where the next call goes on."""
     keys: NDArray[np.uint32]
-    """(4 * 16,): key lanes of the round under way, then of the waits."""
+    """(7 * 16,): key lanes of the round under way, of the waits and of their strata; numbers of the operations."""
     client: NDArray[np.int64]
     """(16,): replica with which each lane's client sits."""
     done_ms: Floats
