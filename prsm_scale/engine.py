@@ -23,8 +23,6 @@ from prsm_scale.system import Plan, System, build_system, make_plan, relay_centr
 
 FEWEST, FIRST, MOST = 64, 400, 50_000
 """Operations simulated at least, at first, and at most, where the user leaves the number to the precision."""
-IDLE = 32
-"""Operations by which the latency of an idle system is estimated."""
 FIRST_MESSAGES = 2_000_000_000
 """Messages that the first operations may cost together, before their number is cut towards the fewest."""
 MOST_MESSAGES = 4_000_000_000
@@ -231,7 +229,7 @@ def simulate_scenario(scenario: Any, threads: int | None = None, tick: Progress 
     job.to_precision()
     operations = job.joined()
     demand = mean_demands(job.works)
-    demand["pipeline_window"] = job.idle_latency_ms() / scenario.window
+    demand["pipeline_window"] = job.flight_ms(max(demand.values())) / scenario.window
     finite = [value for value in demand.values() if np.isfinite(value)]
     operations = _with_backlog(plan, operations, max(finite))
     wall = time.perf_counter() - begun
@@ -272,12 +270,17 @@ class _Job:
         self.parts.append(self.runner.run(system, replicate, operation, self.tick))
         self.done += replicate.size
 
-    def idle_latency_ms(self) -> float:
-        """Mean latency in an otherwise idle system, inf where no operation ends; a bound on what the window lets through."""
-        number = np.zeros(IDLE, np.uint32)
-        operations = self.runner.run(self.idle, number, np.arange(IDLE, dtype=np.uint32), lambda done, needed: None)
-        ended = operations.latency_ms[np.isfinite(operations.latency_ms)]
-        return float(ended.mean()) if ended.size else np.inf
+    def flight_ms(self, busiest_ms: float) -> float:
+        """Mean time for which an operation fills a place in the window, inf where no operation ends.
+
+        It bounds the capacity by what it is in an idle system; where even with waiting it is no bound, that is not looked into.
+        """
+        loaded = _mean_of_ended(self.joined())
+        if loaded <= busiest_ms * self.plan.scenario.window or np.isinf(loaded):
+            return loaded
+        count = min(self.done, FIRST)
+        number = np.arange(count, dtype=np.uint32)
+        return _mean_of_ended(self.runner.run(self.idle, np.zeros(count, np.uint32), number, lambda done, needed: None))
 
     def extend(self, count: int) -> None:
         """Simulate so many further operations."""
@@ -326,6 +329,11 @@ class _Job:
         mean, error = mean_and_error(operations.latency_ms[ended], clusters(operations, self.varied)[ended])
         share = _Z * error / mean / scenario.precision if mean > 0 else 0.0
         return 0 if share <= 1.0 else int(self.done * min(share**2 * _GROWTH, 8.0)) + 1
+
+
+def _mean_of_ended(operations: Operations) -> float:
+    ended = operations.latency_ms[np.isfinite(operations.latency_ms)]
+    return float(ended.mean()) if ended.size else np.inf
 
 
 def _with_backlog(plan: Plan, operations: Operations, demand_ms: float) -> Operations:
