@@ -62,13 +62,26 @@ def _variate(law: Law, milliseconds: bool) -> tuple[int, NDArray[np.float32], fl
         return LAW_NONE, _NO_TABLE, 1.0, 0.0
     if law.name == "exponential":
         return LAW_EXPONENTIAL, _NO_TABLE, 1.0, 2.0 / math.e
-    lower, upper = _quantiles(law.name, law.params if milliseconds else (1.0, *law.params))
-    middle = (np.arange(200_000) + 0.5) / 400_000
-    sample = np.concatenate([lower(middle), upper(middle)])
-    mean = float(sample.mean())
+    params = law.params if milliseconds else (1.0, *law.params)
+    lower, upper = _quantiles(law.name, params)
+    mean = _mean(law.name, params)
     scale = 1.0 if milliseconds else 1.0 / mean
     table = quantile_table(lambda w: scale * lower(w), lambda w: scale * upper(w))
-    return LAW_TABLE, table, scale * mean, scale * float(np.abs(sample - mean).mean())
+    middle = (np.arange(200_000) + 0.5) / 400_000
+    deviation = float(np.abs(np.concatenate([lower(middle), upper(middle)]) - mean).mean())
+    return LAW_TABLE, table, scale * mean, scale * deviation
+
+
+def _mean(name: str, params: tuple[float, ...]) -> float:
+    first, second = params
+    if name == "uniform":
+        return (first + second) / 2
+    if name == "normal":
+        from scipy import special
+
+        cut = first / second
+        return float(first + second * math.exp(-(cut**2) / 2) / math.sqrt(2 * math.pi) / special.ndtr(cut))
+    return first
 
 
 def _quantiles(name: str, params: tuple[float, ...]) -> tuple[Quantiles, Quantiles]:

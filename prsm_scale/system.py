@@ -155,8 +155,10 @@ def relay_centrality(plan: Plan) -> NDArray[np.float64] | None:
 
 
 def sending_replicas(step: Round, alive: NDArray[np.uint8]) -> Ids:
-    """Live replicas that send in a round."""
+    """Live replicas that send in a round; none where the client does."""
     ids: Ids = np.flatnonzero(alive).astype(np.int32)
+    if step.senders is Senders.CLIENT:
+        return ids[:0]
     if step.senders is Senders.ALL:
         return ids
     chosen: Ids = ids[(ids == PRIMARY) == (step.senders is Senders.PRIMARY)]

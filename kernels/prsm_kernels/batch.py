@@ -111,8 +111,10 @@ def _begin_round(rounds, machines, batch, scratch, start, r):
     set_key(batch, scratch, start, rounds.kind.size + 1, 4, True)
     store(scratch.keys, 6 * LANES, load(batch.operation, start))
     scratch.counts[:] = np.uint32(0)
-    for k in range(r * n * LANES, (r + 1) * n * LANES):
-        scratch.done_ms[k + n * LANES] = scratch.done_ms[k]
+    for i in range(n):
+        at = (r * n + i) * LANES
+        store(scratch.done_ms, at + n * LANES, load(scratch.done_ms, at))
+        store(scratch.critical, at, spread_int(np.uint32(i)))
     if rounds.kind[r] != TO_PRIMARY:
         depart(rounds, machines, scratch, r)
 

@@ -13,7 +13,7 @@ from .rounds import census, departure, wait_behind_others
 _INF = np.float32(np.inf)
 _LOSS_SCALE = np.float32(2.0**31)
 _HOP = np.uint32(1 << 20)
-NOWHERE = -1
+NOWHERE = 0xFFFFFFFF
 
 
 @inlined

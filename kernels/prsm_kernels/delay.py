@@ -127,6 +127,8 @@ def _repeats(f, lost, threshold, base, law):
     """Time lost to retransmissions (RFC 6298 section 5.5: the time-out doubles) and their number, of lanes that lose a copy."""
     extra = spread(np.float32(0.0))
     count = spread_int(np.uint32(0))
+    if not law.stream:
+        return select(lost, spread(np.float32(np.inf)), extra), add_mask(count, lost)
     timeout = greater(base * law.rto_slope + law.rto_offset, spread(MIN_RTO_MS))
     probability = threshold * np.float32(2.0**-31)
     while any_lane(lost):
@@ -135,8 +137,6 @@ def _repeats(f, lost, threshold, base, law):
         timeout = lesser(timeout * np.float32(2.0), spread(MAX_RTO_MS))
         lost = lost & (f < threshold)
         threshold = threshold * probability
-    if not law.stream:
-        extra = select(count == np.uint32(0), extra, spread(np.float32(np.inf)))
     return extra, count
 
 

@@ -129,8 +129,10 @@ def sort_lanes(row, count):
 @inlined
 def mark(arrival, earlier):
     """`arrival` with its last mantissa bit telling whether it belongs to an earlier round."""
-    bits = bits_of(arrival) & np.uint32(0xFFFFFFFE)
-    return float_of_bits(bits | _ONE) if earlier else float_of_bits(bits)
+    if not earlier:
+        return float_of_bits(bits_of(arrival) & np.uint32(0xFFFFFFFE))
+    # inf with its last bit set would be no number; what never arrives needs no mark
+    return select(arrival < _INF, float_of_bits(bits_of(arrival) | _ONE), arrival)
 
 
 @inlined

@@ -326,7 +326,9 @@ def receive(rounds, paths, law, machines, scratch, r, begin, end):
                 guess = kth_smallest(scratch.row_ms, count, spread_int(np.uint32(rounds.need[r * n + j])), guess)
                 time = greater(guess, ready)
                 critical = select(guess <= ready, spread(-_INF), guess)
-            sender, useful = census(rounds, scratch, r, j, count, critical, time)
+            # in a queue, arrivals lost their last bit before they were handled
+            limit = mark(time, True) if machines.contended else time
+            sender, useful = census(rounds, scratch, r, j, count, critical, limit)
             store(scratch.counts, 0, load(scratch.counts, 0) + useful)
             store(scratch.critical, (r * n + j) * LANES, sender)
             store(scratch.critical_ms, (r * n + j) * LANES, critical)

@@ -34,11 +34,10 @@ def _flooded_path(rounds, paths, machines, scratch, r, i, j):
         node = paths.source[edge]
         hops += 1
         transmission += size * paths.ms_per_byte[edge]
-        if node != i:
-            position = edge - paths.indptr[node]
-            waiting += np.float32(position) * max(rounds.send_ms[r], size * machines.out_ms_per_byte[node])
-            if slot >= 0:
-                waiting += paths.relay_ms[slot, i * n + node]
+        position = edge - paths.indptr[node]
+        waiting += np.float32(position) * max(rounds.send_ms[r], size * machines.out_ms_per_byte[node])
+        if node != i and slot >= 0:
+            waiting += paths.relay_ms[slot, i * n + node]
     return hops, transmission, waiting
 
 
