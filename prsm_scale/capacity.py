@@ -114,7 +114,8 @@ class _Ledger:
         if system.network.kind == GOSSIP and system.rounds.kind[r] == AMONG_REPLICAS:
             onward = np.where(system.alive > 0, system.network.degree - 1.0, 0.0) * arrivals
             edges = system.paths.target.size
-            self.hops[r] = (edges - (n - 1)) / system.rounds.addressed[r * n + int(senders[0])] if senders.size else 0.0
+            addressed = system.rounds.addressed[r * n : (r + 1) * n].max()
+            self.hops[r] = (edges - (n - 1)) / max(int(addressed), 1)
             self.crossing_bytes += senders.size * job.size_bytes * (edges - n + 1) / edges
             self.relay_cpu += onward * (job.transit_ms + job.send_ms) / self.cores
         else:

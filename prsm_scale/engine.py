@@ -75,7 +75,7 @@ class Outcome:
     ----------
     plan : Plan
     operations : Operations
-        Sorted by replicate and operation, waiting behind others and backlog included.
+        In the order simulated, waiting behind others and backlog included.
     systems : tuple of System
         One, or one for each replicate where faulty replicas differ.
     works : tuple of Work

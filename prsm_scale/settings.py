@@ -58,7 +58,7 @@ class Settings(BaseModel):
     edge_probability: Real | None = setting(None, "chance of a link in a random topology [2 ln n / n]", gt=0, le=1)
     delay_min_ms: Real | None = setting(None, "least one-way delay of a link, with delay_max_ms", ge=0)
     delay_max_ms: Real | None = setting(None, "greatest one-way delay of a link, with delay_min_ms", ge=0)
-    loss: Real | None = setting(None, "chance that a copy is lost on a link", ge=0, lt=1)
+    loss: Real | None = setting(None, "chance that a copy is lost on a link", ge=0, le=0.999)
     bandwidth_mbps: Bandwidth | None = setting(None, "uplink and downlink of a replica, Mbit/s; inf for unlimited")
     jitter: JitterLaw = setting(
         "exponential",

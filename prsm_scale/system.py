@@ -217,6 +217,11 @@ def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8]) -> Rounds:
         for job, inner in zip(jobs, among, strict=True)
     ]
 
+    checks = [
+        np.isin(np.arange(n), to) * (_needs(plan, step) > 0) * job.quorum_ms
+        for step, job, to in zip(steps, jobs, receivers, strict=True)
+    ]
+
     def offsets(parts: list[Ids]) -> Ids:
         return np.concatenate([[0], np.cumsum([p.size for p in parts])]).astype(np.int32)
 
@@ -236,7 +241,7 @@ def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8]) -> Rounds:
         addressed=np.concatenate(addressed).astype(np.int32),
         sign_ms=floats([job.create_ms for job in jobs]),
         send_ms=floats([job.send_ms for job in jobs]),
-        quorum_ms=floats([job.quorum_ms for job in jobs]),
+        quorum_ms=floats(checks),
         relay_slot=np.full(len(steps), -1, np.int32),
         commit_round=names.index(plan.protocol.commit_round),
         commit_need=n - plan.faults,

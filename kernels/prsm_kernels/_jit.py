@@ -8,6 +8,7 @@ same bits on every machine.
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -21,6 +22,7 @@ import numpy as np
 from numba.core import config
 
 _KEPT_DIGESTS = 4
+_DIGEST = re.compile("[0-9a-f]{20}")
 
 
 def source_digest(folder: Path) -> str:
@@ -40,7 +42,7 @@ def _base_directory() -> Path:
 
 
 def _prune(base: Path, keep: Path) -> None:
-    others = [p for p in base.iterdir() if p.is_dir() and p != keep and len(p.name) == len(keep.name)]
+    others = [p for p in base.iterdir() if p != keep and _DIGEST.fullmatch(p.name) and p.is_dir()]
     others.sort(key=lambda p: p.stat().st_mtime, reverse=True)
     for stale in others[_KEPT_DIGESTS - 1 :]:
         shutil.rmtree(stale, ignore_errors=True)

@@ -153,7 +153,7 @@ def _end_block(rounds, paths, law, machines, batch, scratch, start):
     begin_walk_back(rounds, scratch, batch.primary)
     for r in range(rounds.kind.size - 1, -1, -1):
         set_key(batch, scratch, start, r, 0, False)
-        step_back(rounds, paths, law, machines, scratch, parts, r)
+        step_back(rounds, paths, law, machines, scratch, parts, r, batch.primary)
     add_queueing(parts, batch.latency_ms[start : start + LANES])
 
 

@@ -158,8 +158,9 @@ def replies(rounds, paths, law, machines, scratch, r):
         else:
             travel, extra, fixed, lost, _ = client_message(paths, law, scratch, rounds.bytes[r], n, i, True)
             delay = travel + extra + fixed
-        store(scratch.row_ms, count * LANES, departure(rounds, machines, scratch, r, i, 0) + delay)
-        repeats = repeats + lost
+        leave = departure(rounds, machines, scratch, r, i, 0)
+        store(scratch.row_ms, count * LANES, leave + delay)
+        repeats = repeats + select(leave < _INF, lost, spread_int(np.uint32(0)))
         count += 1
     need = spread_int(np.uint32(rounds.client_need))
     time = kth_smallest(scratch.row_ms, count, need, spread(np.float32(0.0)))

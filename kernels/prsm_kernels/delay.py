@@ -151,7 +151,7 @@ def hop_delay(bits, k0, k1, c0, c1, base, threshold, law):
     """Delay of one message over one hop.
 
     One uniform decides whether the first copy is lost and, by where it falls in the rest of its range, the jitter. Only lost
-    messages draw further: counter (c0 + 2**31, c1) gives their jitter and how often they are lost again.
+    messages draw further: counter (c0, c1 + 2**31) gives their jitter and how often they are lost again.
 
     Parameters
     ----------
@@ -172,11 +172,11 @@ def hop_delay(bits, k0, k1, c0, c1, base, threshold, law):
     """
     u = unit(bits)
     whole = spread(_SCALE)
-    kept = (u - threshold) * (whole / (whole - threshold))
+    kept = greater((u - threshold) * (whole / (whole - threshold)), spread(_HALF))
     scale = multiply_add(base, spread(law.slope), spread(law.offset))
     lost = u < threshold
     if any_lane(lost):
-        first, second = threefry2x32(k0, k1, c0 | _TOP, c1)
+        first, second = threefry2x32(k0, k1, c0, c1 | _TOP)
         u = select(lost, unit(first), kept)
         extra, count = _repeats(unit(second), lost, threshold, base, law)
         return multiply_add(scale, variate(u, law), base), extra, count

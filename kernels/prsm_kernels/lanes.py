@@ -195,9 +195,6 @@ if config.DISABLE_JIT:
     def select(mask, yes, no):
         return np.where(mask, yes, no)
 
-    def negate(mask):
-        return ~mask
-
     def any_lane(mask):
         return bool(mask.any())
 
@@ -226,7 +223,6 @@ else:
     spread_int = _operation(int_lanes, types.uint32)(lambda b, x: _spread(b, x, _INT))
     lesser = _operation(float_lanes, float_lanes, float_lanes)(lambda b, x, y: _vector_call(b, "minnum", x, y, flags=_NO_NAN))
     greater = _operation(float_lanes, float_lanes, float_lanes)(lambda b, x, y: _vector_call(b, "maxnum", x, y, flags=_NO_NAN))
-    negate = _operation(mask_lanes, mask_lanes)(lambda b, m: b.not_(m))
     any_lane = _operation(types.boolean, mask_lanes)(
         lambda b, m: b.icmp_unsigned("!=", b.bitcast(m, ir.IntType(LANES)), ir.Constant(ir.IntType(LANES), 0))
     )

@@ -99,8 +99,10 @@ def departure(rounds, machines, scratch, r, i, position):
 
 
 @inlined
-def egress_position(i, j, n):
-    """Place of receiver j in the order in which sender i sends its copies: i + 1, i + 2, ... round the ring."""
+def egress_position(rounds, r, i, j, n):
+    """Place of receiver j in the order in which sender i sends its copies: i + 1, i + 2, ... round the ring, or the only one."""
+    if rounds.addressed[r * n + i] == 1:
+        return 0
     return j - i - 1 if j > i else j - i - 1 + n
 
 
@@ -126,11 +128,11 @@ def _direct_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
         link = j * n + i
         threshold = paths.loss[0 if common_loss else link] * _LOSS_SCALE
         travel, extra, lost = hop_delay(bits, k0, k1, receiver, sender, spread(paths.base_ms[link]), spread(threshold), law)
-        leave = departure(rounds, machines, scratch, r, i, egress_position(i, j, n))
+        leave = departure(rounds, machines, scratch, r, i, egress_position(rounds, r, i, j, n))
         if machines.contended:
             leave = leave + rounds.bytes[r] * paths.ms_per_byte[i]
         store(scratch.row_ms, count * LANES, leave + (travel + extra))
-        repeats = repeats + lost
+        repeats = repeats + select(leave < _INF, lost, spread_int(_ZERO))
         count += 1
     store(scratch.counts, LANES, repeats)
     return count
@@ -148,7 +150,8 @@ def _routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
         if i == j:
             continue
         sender = spread_int(np.uint32(i))
-        time = departure(rounds, machines, scratch, r, i, egress_position(i, j, n))
+        leave = departure(rounds, machines, scratch, r, i, egress_position(rounds, r, i, j, n))
+        time = leave
         if slot >= 0:
             time = time + paths.relay_ms[slot, j * n + i]
         counter = np.uint32(j)
@@ -169,7 +172,7 @@ def _routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
             if at != i:
                 fixed += paths.forward_ms
             time = time + (travel + extra) + fixed
-            repeats = repeats + lost
+            repeats = repeats + select(leave < _INF, lost, spread_int(_ZERO))
             counter = np.uint32(counter + _HOP)
         store(scratch.row_ms, count * LANES, time)
         count += 1
@@ -294,8 +297,9 @@ def _complete_in_queue(rounds, machines, scratch, r, j, count):
     store(scratch.downlink_ms, j * LANES, downlink)
     ready = load(scratch.done_ms, (r * n + j) * LANES)
     time = greater(finished, ready)
-    if rounds.quorum_ms[r] > np.float32(0.0):
-        time = start_job(scratch.core_ms, j * machines.cores * LANES, machines.cores, time, spread(rounds.quorum_ms[r]))
+    check = rounds.quorum_ms[r * n + j]
+    if check > np.float32(0.0):
+        time = start_job(scratch.core_ms, j * machines.cores * LANES, machines.cores, time, spread(check))
     if r < machines.last_round:
         for i in range(need, total):
             store(scratch.carry_ms, carry_at + (i - need) * LANES, load(row, i * LANES))

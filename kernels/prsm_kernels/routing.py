@@ -159,7 +159,7 @@ def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms
         for s in range(senders.size):
             arrivals[s] = start_ms[senders[s]] + distance_ms[senders[s] * n + node]
         free = np.float32(0.0)
-        for s in np.argsort(arrivals):
+        for s in np.argsort(arrivals, kind="mergesort"):
             if arrivals[s] == np.inf:
                 break
             at = senders[s] * n + node

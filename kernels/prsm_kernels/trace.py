@@ -21,7 +21,19 @@ _INF = np.float32(np.inf)
 
 
 @inlined
-def _flooded_path(rounds, paths, machines, scratch, r, i, j):
+def _onward_position(paths, i, node, edge):
+    """Place of a copy among those that `node` sends of sender i's message, of which none goes back where it came from."""
+    position = edge - paths.indptr[node]
+    if node != i:
+        came_from = paths.source[paths.last_edge[i * (paths.indptr.size - 1) + node]]
+        for earlier in range(paths.indptr[node], edge):
+            if paths.target[earlier] == came_from:
+                position -= 1
+    return np.float32(position)
+
+
+@inlined
+def _flooded_path(rounds, paths, machines, scratch, r, lane, i, j):
     """(hops, transmission, waiting) of the undisturbed flood path from i to j."""
     n = machines.in_ms_per_byte.size
     size, slot = rounds.bytes[r], rounds.relay_slot[r]
@@ -34,10 +46,15 @@ def _flooded_path(rounds, paths, machines, scratch, r, i, j):
         node = paths.source[edge]
         hops += 1
         transmission += size * paths.ms_per_byte[edge]
-        position = edge - paths.indptr[node]
-        waiting += np.float32(position) * max(rounds.send_ms[r], size * machines.out_ms_per_byte[node])
-        if node != i and slot >= 0:
-            waiting += paths.relay_ms[slot, i * n + node]
+        behind = _onward_position(paths, i, node, edge)
+        line = size * machines.out_ms_per_byte[node]
+        queue = behind * max(rounds.send_ms[r], line)
+        if node == i and machines.contended:
+            at = (r * n + i) * LANES + lane
+            queue = max(queue, scratch.backlog_ms[at] + behind * line - scratch.first_ms[at])
+        elif node != i and slot >= 0:
+            queue += paths.relay_ms[slot, i * n + node]
+        waiting += queue
     return hops, transmission, waiting
 
 
@@ -45,7 +62,7 @@ def _flooded_path(rounds, paths, machines, scratch, r, i, j):
 def _add_flood(rounds, paths, machines, scratch, parts, r, lane, i, j):
     """Attribute one gossiped message; what a detour or a loss added counts as propagation."""
     n = machines.in_ms_per_byte.size
-    hops, transmission, waiting = _flooded_path(rounds, paths, machines, scratch, r, i, j)
+    hops, transmission, waiting = _flooded_path(rounds, paths, machines, scratch, r, lane, i, j)
     relays = np.float32(max(hops - 1, 0)) * paths.forward_ms
     left = scratch.critical_ms[(r * n + j) * LANES + lane] - scratch.first_ms[(r * n + i) * LANES + lane]
     travel = max(left - transmission - waiting - relays, np.float32(0.0))
@@ -65,7 +82,7 @@ def begin_walk_back(rounds, scratch, primary):
 
 
 @inlined
-def _set_out(rounds, paths, machines, scratch, parts, r):
+def _set_out(rounds, paths, machines, scratch, parts, r, primary):
     """Set each lane's message of round r, from scratch.root to scratch.leaf, and count the CPU time at its ends."""
     n = machines.in_ms_per_byte.size
     kind = rounds.kind[r]
@@ -76,26 +93,29 @@ def _set_out(rounds, paths, machines, scratch, parts, r):
             scratch.root[l], scratch.leaf[l] = j, scratch.client[l]
             parts[l, CPU] += sent_ms
         elif kind == TO_PRIMARY:
-            scratch.root[l], scratch.leaf[l] = scratch.client[l], j
-            parts[l, CPU] += rounds.handle_ms[r * n + j]
+            # a chain that ends elsewhere began with a replica that waits for no request
+            asked = j == primary
+            scratch.root[l], scratch.leaf[l] = scratch.client[l] if asked else j, j
+            parts[l, CPU] += rounds.handle_ms[r * n + j] if asked else np.float32(0.0)
         else:
             i = np.int64(scratch.critical[(r * n + j) * LANES + l])
             scratch.root[l], scratch.leaf[l] = i, j
             scratch.node[l] = i
+            parts[l, CPU] += rounds.quorum_ms[r * n + j]
             if i != j:
-                parts[l, CPU] += sent_ms + rounds.handle_ms[r * n + j] + rounds.quorum_ms[r]
+                parts[l, CPU] += sent_ms + rounds.handle_ms[r * n + j]
                 if paths.kind == GOSSIP:
                     _add_flood(rounds, paths, machines, scratch, parts, r, l, i, j)
 
 
 @subkernel
-def step_back(rounds, paths, law, machines, scratch, parts, r):
+def step_back(rounds, paths, law, machines, scratch, parts, r, primary):
     """Attribute the message of round r that decided each lane's latency, and step to its sender.
 
     The key lanes of the round must be in ``scratch.keys``. `parts` has shape (16, 6).
     """
     n = machines.in_ms_per_byte.size
-    _set_out(rounds, paths, machines, scratch, parts, r)
+    _set_out(rounds, paths, machines, scratch, parts, r, primary)
     kind = rounds.kind[r]
     if kind == AMONG_REPLICAS and paths.kind == GOSSIP:
         return
@@ -122,8 +142,10 @@ def step_back(rounds, paths, law, machines, scratch, parts, r):
 def add_queueing(parts, latency_ms):
     """Call queueing what the chain's other parts leave of the latency: waiting in CPUs, lines, and behind other operations."""
     for l in range(LANES):
+        if latency_ms[l] == _INF:
+            parts[l] = np.float32(0.0)
+            continue
         known = np.float32(0.0)
         for part in range(parts.shape[1]):
             known += parts[l, part]
-        latency = latency_ms[l]
-        parts[l, QUEUEING] = max(latency - known, np.float32(0.0)) if latency < _INF else np.float32(0.0)
+        parts[l, QUEUEING] = max(latency_ms[l] - known, np.float32(0.0))

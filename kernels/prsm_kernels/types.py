@@ -85,7 +85,7 @@ class Rounds(NamedTuple):
     send_ms: Floats
     """(R,) CPU time of each copy sent."""
     quorum_ms: Floats
-    """(R,) CPU time once, when the round's arrivals are complete."""
+    """(R * n,), [round * n + receiver]: CPU time once, when the round's arrivals are complete; 0 where none are awaited."""
     relay_slot: Ints
     """(R,) row of `Paths.relay_ms`, -1 where relays do not queue."""
     commit_round: int

@@ -1,0 +1,68 @@
+"""Small systems of every kind, run through the kernels; with NUMBA_DISABLE_JIT=1 these are plain Python.
+
+``python -m tests.kernels.plain_run FILE`` stores the results as an .npz file.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from prsm_kernels import kth_arrivals, sample_hops, sort_lanes, stream_key, uniforms
+from tests.support import FREE, run_system, system_of
+
+
+def _limited() -> nx.Graph:
+    graph = nx.complete_graph(4)
+    nx.set_edge_attributes(graph, 20.0, "delay_ms")
+    nx.set_edge_attributes(graph, {(0, 1): 2.0, (2, 3): 1.0}, "bandwidth_mbps")
+    return graph
+
+
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "direct, free": {**FREE},
+    "routed, free": {**FREE, "topology": "ring", "dissemination": "routed"},
+    "gossip, free": {**FREE, "topology": "ring"},
+    "direct, contended": {},
+    "routed, contended": {"topology": "star", "dissemination": "routed"},
+    "gossip, contended": {"topology": "ring"},
+    "one core, poor line, busy": {"network": "poor", "cores": 1, "payload_bytes": 4000, "rate": 100, "jitter": "gamma"},
+    "datagrams": {"transport": "datagram", "loss": 0.2, "jitter": "none"},
+    "relayed datagrams": {"topology": "ring", "transport": "datagram", "loss": 0.1, "rate": 200, "seed": 5},
+    "aggregated signatures": {"authentication": "bls", "delay": "normal(250,50)", "network": "ideal"},
+    "a silent one": {"placement": (2,), "topology": "ring", "nodes": 7, **FREE},
+    "cut in two": {"placement": (2, 5), "topology": "ring", "dissemination": "routed", "nodes": 8},
+    "cut in two, gossip": {"placement": (2, 5), "topology": "ring", "nodes": 8},
+    "narrow links": {"topology": _limited()},
+    "narrow lines": {"topology": "star", "nodes": 6, "network": "poor", "payload_bytes": 20_000, "cores": 1},
+}
+
+
+def results() -> dict[str, np.ndarray]:
+    """All that each system's kernel fills, and the kernels that systems this small do not reach."""
+    found: dict[str, np.ndarray] = {}
+    for name, settings in SYSTEMS.items():
+        system = system_of(**({"nodes": 4, "seed": 3} | settings))
+        for budget in (1 << 30, 1):
+            batch, _ = run_system(system, 16, budget=budget)
+            if budget == 1:
+                assert np.array_equal(batch.latency_ms, found[f"{name}: latency_ms"])
+            for field in ("latency_ms", "commit_ms", "breakdown_ms", "sent", "useful", "repeats"):
+                found[f"{name}: {field}"] = getattr(batch, field)
+    row = uniforms(1, 1, np.arange(300 * 16)).astype(np.float32)
+    found["kth_arrivals"] = np.empty(32, np.float32)
+    kth_arrivals(row, 37, found["kth_arrivals"])
+    sort_lanes(row, 300)
+    found["sort_lanes"] = row
+    found["sample_hops"] = np.empty(2 * 64, np.float32)
+    law = system_of(nodes=4, network="poor").plan.law
+    key = np.array(stream_key(1, 1), np.uint32)
+    sample_hops(key, np.array([10, 20], np.float32), np.array([0, 0.3], np.float32), law, found["sample_hops"])
+    return found
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[1], **results())

@@ -1,0 +1,95 @@
+"""Kernels as plain Python (NUMBA_DISABLE_JIT=1): the same results as compiled, and honest branch coverage."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import prsm_kernels
+from tests.kernels.plain_run import SYSTEMS, results
+
+ROOT = Path(__file__).parents[2]
+ROUNDINGS = 1e-6
+"""Relative. `multiply_add` rounds once when compiled and, through float64, very rarely twice in plain Python; all else is
+rounded alike. So a message's delay may differ by a unit in the last place (6e-8), and a latency by a few."""
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Results without compilation, and the coverage report of the run."""
+    folder = tmp_path_factory.mktemp("plain")
+    environment = os.environ | {
+        "NUMBA_DISABLE_JIT": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(prsm_kernels.__file__).parents[1])]),
+        "COVERAGE_FILE": str(folder / "data"),
+        "PYTHONWARNINGS": "ignore",
+    }
+
+    def coverage(*arguments):
+        command = [sys.executable, "-m", "coverage", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    coverage("run", "--branch", "--source=prsm_kernels", "-m", "tests.kernels.plain_run", str(folder / "found.npz"))
+    coverage("json", "-q", "-o", str(folder / "coverage.json"))
+    with np.load(folder / "found.npz") as found:
+        return dict(found), json.loads((folder / "coverage.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return results()
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_times_are_those_of_compiled_kernels(name, plain, compiled):
+    """Latencies, commit times and their parts; never to arrive is never in both."""
+    for field in ("latency_ms", "commit_ms"):
+        ours, theirs = plain[0][f"{name}: {field}"], compiled[f"{name}: {field}"]
+        assert np.allclose(ours, theirs, rtol=ROUNDINGS), field
+    latency = compiled[f"{name}: latency_ms"]
+    ended = np.isfinite(latency)
+    ours, theirs = plain[0][f"{name}: breakdown_ms"][ended], compiled[f"{name}: breakdown_ms"][ended]
+    assert np.allclose(ours, theirs, rtol=0, atol=4 * ROUNDINGS * latency[ended].max(initial=1.0))
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_counts_are_those_of_compiled_kernels(name, plain, compiled):
+    for field in ("sent", "useful", "repeats"):
+        assert np.array_equal(plain[0][f"{name}: {field}"], compiled[f"{name}: {field}"]), field
+
+
+def test_systems_are_not_trivial(compiled):
+    """Some end, one cannot, some lose messages."""
+    ends = {name: bool(np.isfinite(compiled[f"{name}: latency_ms"]).any()) for name in SYSTEMS}
+    assert not ends["cut in two"] and not ends["cut in two, gossip"]
+    assert sum(ends.values()) == len(ends) - 2
+    assert any(compiled[f"{name}: repeats"].any() for name in SYSTEMS)
+
+
+@pytest.mark.parametrize("name", ["kth_arrivals", "sort_lanes", "sample_hops"])
+def test_small_kernels_agree(name, plain, compiled):
+    assert np.allclose(plain[0][name], compiled[name], rtol=ROUNDINGS)
+
+
+def test_branch_coverage(plain):
+    """Of all files together; lanes.py has the code that makes LLVM's vectors, which runs only when compiling."""
+    files = {Path(name).name: file["summary"] for name, file in plain[1]["files"].items()}
+
+    def covered(names):
+        parts = [files[name] for name in names]
+        done = sum(part["covered_lines"] + part["covered_branches"] for part in parts)
+        return done / sum(part["num_statements"] + part["num_branches"] for part in parts)
+
+    assert covered(set(files) - {"lanes.py", "_jit.py"}) > 0.95
+    assert covered(files) > 0.9
+    branches = [
+        files[name] for name in ("rounds.py", "batch.py", "client.py", "trace.py", "queueing.py", "quorum.py", "delay.py")
+    ]
+    assert sum(b["covered_branches"] for b in branches) / sum(b["num_branches"] for b in branches) > 0.9

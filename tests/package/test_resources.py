@@ -1,0 +1,221 @@
+"""Profiles, CPU costs of messages and signatures, sizes and memory, against sums made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prsm_scale.axes import Authentication, Profile, Transport
+from prsm_scale.errors import UsageError
+from prsm_scale.protocols import PBFT, Round, fault_threshold
+from prsm_scale.resources import (
+    AUTHENTICATION,
+    HEADER_BYTES,
+    MEMORY,
+    PROFILES,
+    JobCosts,
+    MemoryModel,
+    ResourceProfile,
+    auth_costs,
+    job_costs,
+    memory_need_mb,
+    message_costs,
+    replica_costs,
+    resolve_profile,
+    size_inputs,
+)
+
+STEPS = {step.name: step for step in PBFT.rounds}
+
+
+def scenario(**changes: Any) -> SimpleNamespace:
+    defaults: dict[str, Any] = {
+        "nodes": 10,
+        "profile": "standard",
+        "cores": None,
+        "memory_mb": None,
+        "free_cpu": False,
+        "authentication": "ed25519",
+        "transport": "stream",
+        "payload_bytes": 512,
+        "batch": 1,
+    }
+    return SimpleNamespace(**defaults | changes)
+
+
+def jobs(step: str | Round, flooded: bool = False, **changes: Any) -> JobCosts:
+    point = scenario(**changes)
+    table = STEPS[step] if isinstance(step, str) else step
+    return job_costs(table, replica_costs(point), size_inputs(point, flooded), fault_threshold(point.nodes))
+
+
+# Profiles
+
+
+def test_profiles_are_those_of_the_model() -> None:
+    assert list(PROFILES) == list(Profile)
+    assert [(p.cores, p.memory_mb) for p in PROFILES.values()] == [
+        (1, 512),
+        (2, 1024),
+        (4, 2048),
+        (8, 4096),
+        (16, 8192),
+    ]
+
+
+def test_profile_takes_own_cores_and_memory() -> None:
+    assert resolve_profile(scenario()) == PROFILES["standard"]
+    assert resolve_profile(scenario(cores=3, memory_mb=700.0)) == ResourceProfile("standard", 3, 700.0)
+    with pytest.raises(UsageError, match="did you mean 'heavy'"):
+        resolve_profile(scenario(profile="heavi"))
+
+
+# Costs
+
+
+def test_every_scheme_and_transport_has_its_costs() -> None:
+    assert list(AUTHENTICATION) == list(Authentication)
+    assert list(HEADER_BYTES) == list(Transport)
+    for name in AUTHENTICATION:
+        auth = auth_costs(name)
+        assert 0 < auth.sign_ms <= auth.verify_ms < 1
+        assert auth.aggregated == (name == "bls") and auth.per_receiver == (name == "mac")
+    assert auth_costs("mac").verify_ms < auth_costs("ed25519").verify_ms / 50
+    with pytest.raises(UsageError, match="did you mean 'ed25519'"):
+        auth_costs("ed25518")
+    with pytest.raises(UsageError, match="stream, datagram"):
+        message_costs("pigeon")
+
+
+def test_published_figures_are_entered_as_published() -> None:
+    assert (auth_costs("ed25519").sign_ms, auth_costs("ed25519").verify_ms) == (0.01877, 0.04947)
+    assert (auth_costs("secp256k1").sign_ms, auth_costs("secp256k1").verify_ms) == (0.02791, 0.0469)
+    bls = auth_costs("bls")
+    assert bls.verify_ms + 128 * bls.key_ms == pytest.approx(0.703117)
+    assert auth_costs("mac").sign_ms == pytest.approx(0.000368, abs=1e-6)
+    assert message_costs("stream").send_ms + message_costs("stream").receive_ms == pytest.approx(0.00352)
+    assert message_costs("datagram").send_ms + message_costs("datagram").receive_ms == pytest.approx(0.00202)
+
+
+def test_vote_costs_stack_bytes_and_one_signature() -> None:
+    vote = jobs("prepare")
+    hash_ms, decode_ms, encode_ms = 1e3 / 1_769_192_270, 2.434e-6, 0.622e-6
+    assert vote.size_bytes == 44 + 53 + 64
+    assert vote.create_ms == pytest.approx(0.01877 + 161 * (hash_ms + encode_ms))
+    assert vote.send_ms == vote.transit_ms == 0.00176
+    assert vote.receive_ms == pytest.approx(0.00176 + 161 * (hash_ms + decode_ms) + 0.04947)
+    assert vote.quorum_ms == 0
+    assert vote.messages == 1
+
+
+def test_proposal_verifies_the_primary_and_each_client() -> None:
+    one, ten = jobs("pre_prepare"), jobs("pre_prepare", batch=10)
+    assert ten.size_bytes - one.size_bytes == 9 * (29 + 512 + 64)
+    verifications = (
+        jobs("pre_prepare", batch=10).receive_ms - 0.00176 - ten.size_bytes * (1e3 / 1_769_192_270 + 2.434e-6)
+    )
+    assert verifications == pytest.approx(11 * 0.04947)
+    assert ten.create_ms - one.create_ms == pytest.approx(9 * 605 * (1e3 / 1_769_192_270 + 0.622e-6))
+    assert ten.messages == 1
+
+
+@pytest.mark.parametrize("step", ["request", "reply"])
+def test_requests_and_replies_come_one_for_each_request_of_the_batch(step: str) -> None:
+    one, seven = jobs(step), jobs(step, batch=7)
+    assert seven.messages == 7
+    for field in fields(JobCosts):
+        assert getattr(seven, field.name) == pytest.approx(7 * getattr(one, field.name))
+
+
+def test_macs_are_made_for_each_receiver_and_checked_once() -> None:
+    mac_ms = auth_costs("mac").sign_ms
+    small, large = jobs("commit", authentication="mac"), jobs("commit", authentication="mac", nodes=100)
+    assert large.create_ms - small.create_ms == pytest.approx(90 * mac_ms)
+    assert large.receive_ms == small.receive_ms
+    assert large.size_bytes == small.size_bytes == 44 + 53 + 32
+    reply = jobs("reply", authentication="mac", nodes=100)
+    assert reply.create_ms < 10 * mac_ms
+
+
+def test_macs_of_all_receivers_travel_in_requests_and_flooded_copies() -> None:
+    assert jobs("request", authentication="mac").size_bytes == 44 + 29 + 512 + 10 * 32
+    assert jobs("commit", authentication="mac", flooded=True).size_bytes == 44 + 53 + 9 * 32
+    assert jobs("reply", authentication="mac", flooded=True).size_bytes == 44 + 29 + 32 + 32
+    assert jobs("commit", flooded=True) == jobs("commit")
+
+
+def test_aggregated_votes_are_added_up_and_verified_once_a_quorum() -> None:
+    bls = auth_costs("bls")
+    vote = jobs("commit", authentication="bls")
+    plain = jobs("commit", authentication="bls", free_cpu=True)
+    assert vote.quorum_ms == pytest.approx(bls.verify_ms + 7 * bls.key_ms)
+    assert vote.receive_ms < bls.verify_ms / 5
+    assert jobs("pre_prepare", authentication="bls").quorum_ms == 0
+    assert jobs("pre_prepare", authentication="bls").receive_ms > 2 * bls.verify_ms
+    assert plain.quorum_ms == 0
+
+
+@pytest.mark.parametrize("authentication", AUTHENTICATION)
+def test_free_cpu_makes_every_job_free_and_leaves_sizes(authentication: str) -> None:
+    for step in PBFT.rounds:
+        free = jobs(step, free_cpu=True, authentication=authentication, batch=3)
+        paid = jobs(step, authentication=authentication, batch=3)
+        assert (free.size_bytes, free.messages) == (paid.size_bytes, paid.messages)
+        times = (free.create_ms, free.send_ms, free.receive_ms, free.transit_ms, free.quorum_ms)
+        assert times == (0, 0, 0, 0, 0)
+
+
+def test_datagrams_are_lighter() -> None:
+    assert jobs("commit").size_bytes - jobs("commit", transport="datagram").size_bytes == 16
+    assert jobs("commit", transport="datagram").send_ms < jobs("commit").send_ms
+
+
+def test_a_table_of_ones_own_replaces_the_costs() -> None:
+    point = scenario()
+    dear = replace(replica_costs(point), auth=replace(auth_costs("ed25519"), verify_ms=1.0))
+    change = job_costs(STEPS["commit"], dear, size_inputs(point), 3).receive_ms - jobs("commit").receive_ms
+    assert change == pytest.approx(1.0 - 0.04947)
+
+
+@given(
+    st.sampled_from(list(AUTHENTICATION)), st.integers(4, 2000), st.integers(0, 10**6), st.integers(1, 500)
+)
+def test_costs_never_fall_with_payload_or_batch(
+    authentication: str, nodes: int, payload: int, batch: int
+) -> None:
+    for step in PBFT.rounds:
+        point: dict[str, Any] = {
+            "authentication": authentication,
+            "nodes": nodes,
+            "payload_bytes": payload,
+            "batch": batch,
+        }
+        base = jobs(step, **point)
+        for bigger in ({"payload_bytes": payload + 1}, {"batch": batch + 1}):
+            more = jobs(step, **point | bigger)
+            for field in fields(JobCosts):
+                assert getattr(more, field.name) >= getattr(base, field.name)
+
+
+# Memory
+
+
+def test_memory_is_the_log_between_checkpoints_plus_state_and_runtime() -> None:
+    sizes = size_inputs(scenario(batch=2))
+    vote, proposal = 161 + 128, 161 + 2 * (29 + 512 + 64) + 128
+    per_request = (44 + 29 + 512 + 64 + 128) + (44 + 29 + 32 + 64 + 128)
+    logged = 64 * (2 * per_request + proposal + 2 * 10 * vote)
+    assert memory_need_mb(PBFT, sizes, 64) == pytest.approx(64 + 64 + logged / 2**20)
+    assert memory_need_mb(PBFT, sizes, 0) == MEMORY.runtime_mb + MEMORY.state_mb
+    assert memory_need_mb(PBFT, sizes, 0, MemoryModel(runtime_mb=10, state_mb=5)) == 15
+
+
+def test_large_batches_of_large_requests_pass_a_small_profile() -> None:
+    need = memory_need_mb(PBFT, size_inputs(scenario(batch=100, payload_bytes=100_000)), 64)
+    assert need > PROFILES["minimal"].memory_mb
+    assert memory_need_mb(PBFT, size_inputs(scenario(nodes=1000)), 64) < PROFILES["minimal"].memory_mb

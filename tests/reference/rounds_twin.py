@@ -1,0 +1,361 @@
+"""A slow, plain twin of the rounds engine: objects, dicts and float64, one operation and one message at a time.
+
+It shares nothing with the engine but the published recipe of its random numbers: a key for each (seed, domain, index), from it
+one for each (operation, replicate), and as counter the receiver (with the hop above 20 bits) or the directed link, and the
+sender. Everything else is written here again from the description of the model, for reading, not for speed: queues are lists,
+the k-th arrival comes out of ``sorted``, floods are Dijkstra's algorithm, delays are in `delay_twin`.
+
+Where the engine approximates, the twin keeps the same rule: a replica takes messages of a later round in after its quorum of the
+earlier one; waits at relays, and the laws of waits behind other operations, are given; a replica handles what an earlier round
+left over in the CPU time of the round before the present one, and receives it at the present size.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from tests.reference.delay_twin import CLIENT, INF, OPERATION, DelayLaw, exponential, single, stream_key, threefry, uniform, unit
+
+PARTS = ("propagation", "transmission", "cpu", "queueing", "retransmission", "view_change")
+
+
+@dataclass(frozen=True)
+class Link:
+    """A directed link; `number` is its place in the order of all."""
+
+    number: int
+    base_ms: float
+    loss: float
+    ms_per_byte: float
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A replicate of a scenario in plain terms.
+
+    Each of `rounds` is a dict: kind ("to_primary", "among", "to_client"), senders and receivers (live nodes), need (receiver ->
+    arrivals from others), bytes, handle (node -> CPU ms of a received message), sign, send and quorum (CPU ms of a new message, of
+    a copy, and of a quorum that is complete), addressed (sender -> nodes it sends to, in any order).
+    """
+
+    nodes: int
+    primary: int
+    silent: frozenset[int]
+    rounds: tuple[dict[str, Any], ...]
+    dissemination: str
+    links: dict[tuple[int, int], Link]
+    before: dict[tuple[int, int], int]
+    """(source, node) -> node before it on the shortest path; unless direct."""
+    law: DelayLaw
+    cores: int
+    uplink: list[float]
+    downlink: list[float]
+    """ms per byte."""
+    forward_ms: float
+    relay_wait: dict[tuple[int, int, int], float]
+    """(round, sender, node) -> ms: routed, on the whole way to node; gossip, at node."""
+    cpu_wait: list[tuple[float, float]]
+    nic_wait: list[tuple[float, float]]
+    """(mean of a wait, log of its probability)."""
+    commit_round: int
+    commit_need: int
+    client_need: int
+
+    @cached_property
+    def around(self) -> dict[int, list[int]]:
+        """Neighbours of each node, in the order of its links."""
+        ordered = sorted(self.links, key=lambda ends: self.links[ends].number)
+        return {node: [v for u, v in ordered if u == node] for node in range(self.nodes)}
+
+
+@dataclass
+class Message:
+    """A message on its way to one receiver, and where its time goes."""
+
+    sender: int
+    round: int
+    arrival: float
+    parts: dict[str, float] = field(default_factory=dict)
+    repeats: int = 0
+
+
+@dataclass
+class Replica:
+    ready: float
+    cores: list[float]
+    uplink_free: float = 0.0
+    downlink_free: float = 0.0
+    left_over: list[Message] = field(default_factory=list)
+
+    def compute(self, ready: float, duration: float) -> tuple[float, float]:
+        """Run a job on the core that is free first; returns its begin and end."""
+        core = self.cores.index(min(self.cores))
+        begin = max(ready, self.cores[core])
+        self.cores[core] = begin + duration
+        return begin, begin + duration
+
+
+@dataclass(frozen=True)
+class Result:
+    latency_ms: float
+    commit_ms: float
+    sent: list[int]
+    useful: list[int]
+    repeats: list[int]
+    breakdown_ms: list[float]
+    """In the order of `PARTS`."""
+    last_ms: float
+    """The latest time at which anything was finished; the scale of what single precision may be off."""
+
+
+def kth(values: list[float], k: int) -> float:
+    return sorted(values)[k - 1] if k <= len(values) else INF
+
+
+class Operation:
+    """One operation, carried from request to reply."""
+
+    def __init__(self, cluster: Cluster, seed: int, operation: int, replicate: int):
+        self.cluster = cluster
+        count = len(cluster.rounds)
+        streams = [stream_key(seed, OPERATION, r) for r in range(count + 2)]
+        self.number = operation
+        self.keys = [threefry(stream, (operation, replicate)) for stream in streams[:-1]]
+        self.keys.append(threefry(streams[-1], (operation // 16, replicate)))
+        live = [i for i in range(cluster.nodes) if i not in cluster.silent]
+        self.client = live[int(uniform(seed, CLIENT, operation, replicate) * len(live))]
+        self.replicas = {i: Replica(0.0, [0.0] * cluster.cores) for i in live}
+        self.history: list[dict[int, float]] = []
+        self.starts: dict[int, list[float]] = {}
+        self.out: dict[int, float] = {}
+        self.deciding: list[dict[int, Message | None]] = []
+        self.sent, self.useful, self.repeats = [0] * count, [0] * count, [0] * count
+
+    def run(self) -> Result:
+        cluster = self.cluster
+        latency, last = INF, None
+        for r, table in enumerate(cluster.rounds):
+            self.deciding.append({})
+            if table["kind"] == "to_primary":
+                self.request(r)
+            elif table["kind"] == "among":
+                self.depart(r)
+                self.deliver(r)
+            else:
+                self.depart(r)
+                latency, last = self.reply(r)
+            self.history.append({i: replica.ready for i, replica in self.replicas.items()})
+        committed = kth(list(self.history[cluster.commit_round].values()), cluster.commit_need)
+        commit = committed - self.history[0][cluster.primary] if committed < INF else INF
+        ends = [time for times in self.history for time in times.values()] + [latency]
+        last_ms = max(time for time in [0.0, *ends] if time < INF)
+        return Result(latency, commit, self.sent, self.useful, self.repeats, self.breakdown(latency, last), last_ms)
+
+    def wait(self, laws: list[tuple[float, float]], node: int, place: int) -> float:
+        """Wait behind other operations: none, or with some probability exponential; 16 operations in turn share the law out."""
+        mean, log_probability = laws[node]
+        if mean == 0.0:
+            return 0.0
+        within, turn = threefry(self.keys[-2], (node, place))[0], threefry(self.keys[-1], (node, place))[0]
+        share = (self.number + turn) % 16 * 2.0**31 + unit(within)
+        return max(0.0, (exponential(single(share) / 16.0) + log_probability) * mean)
+
+    def hop(self, r: int, link: Link, counter: int, sender: int) -> tuple[float, float, int]:
+        """(propagation and jitter, time lost to retransmission, losses) of one hop."""
+        return self.cluster.law.hop(self.keys[r], counter, sender, link.base_ms, link.loss)
+
+    def carry(self, r: int, root: int, leaf: int, ends: tuple[int, int], leave: float) -> Message:
+        """Send one message from node to node along its path; `ends` are (receiver, sender) in the counter."""
+        cluster, table = self.cluster, self.cluster.rounds[r]
+        message = Message(ends[1], r, leave, dict.fromkeys(PARTS, 0.0))
+        node, hop = leaf, 0
+        while node != root:
+            if cluster.dissemination == "direct":
+                previous = root
+            elif (root, node) not in cluster.before:
+                message.arrival = INF
+                return message
+            else:
+                previous = cluster.before[root, node]
+            link = cluster.links[previous, node]
+            travel, extra, losses = self.hop(r, link, ends[0] + (hop << 20), ends[1])
+            message.parts["propagation"] += travel
+            message.parts["retransmission"] += extra
+            message.parts["transmission"] += table["bytes"] * link.ms_per_byte
+            message.parts["cpu"] += cluster.forward_ms if previous != root else 0.0
+            message.repeats += losses
+            node, hop = previous, hop + 1
+        message.arrival = leave + sum(message.parts.values())
+        return message
+
+    def request(self, r: int) -> None:
+        cluster, primary = self.cluster, self.cluster.primary
+        replica, handle = self.replicas[primary], self.cluster.rounds[r]["handle"][primary]
+        message = self.carry(r, self.client, primary, (primary, cluster.nodes), 0.0)
+        if message.arrival < INF:
+            replica.downlink_free = message.arrival
+            _, end = replica.compute(message.arrival, handle)
+            replica.ready = end + self.wait(cluster.cpu_wait, primary, 2 * r)
+            self.deciding[r][primary] = message
+        else:
+            replica.ready = INF
+        self.sent[r], self.useful[r], self.repeats[r] = 1, int(message.arrival < INF), message.repeats
+
+    def depart(self, r: int) -> None:
+        """Let every sender sign, then hand one copy after another from its CPU to its uplink."""
+        cluster, table = self.cluster, self.cluster.rounds[r]
+        self.starts, self.out = {}, {}
+        for i in table["senders"]:
+            replica = self.replicas[i]
+            if replica.ready == INF:
+                continue
+            self.sent[r] += 1 if table["kind"] == "to_client" else len(table["addressed"][i])
+            copies = self.copies(r, i)
+            begin, _ = replica.compute(replica.ready, table["sign"] + copies * table["send"])
+            self.out[i] = begin + table["sign"] + table["send"] + self.wait(cluster.nic_wait, i, 2 * r + 1)
+            self.starts[i] = []
+            for k in range(copies):
+                self.starts[i].append(max(self.out[i] + k * table["send"], replica.uplink_free))
+                replica.uplink_free = self.starts[i][k] + table["bytes"] * cluster.uplink[i]
+
+    def copies(self, r: int, i: int) -> int:
+        table = self.cluster.rounds[r]
+        if table["kind"] == "to_client":
+            return 1
+        return len(self.cluster.around[i]) if self.cluster.dissemination == "gossip" else len(table["addressed"][i])
+
+    def deliver(self, r: int) -> None:
+        """Carry the messages of a round among replicas, and complete it where enough arrive."""
+        cluster, table = self.cluster, self.cluster.rounds[r]
+        flooded = {i: self.flood(r, i) for i in self.starts} if cluster.dissemination == "gossip" else {}
+        for j in table["receivers"]:
+            if table["need"][j] == 0:
+                continue
+            messages = []
+            for i in table["senders"]:
+                if i != j and i in self.starts:
+                    messages.append(flooded[i][j] if flooded else self.unicast(r, i, j))
+            self.repeats[r] += sum(message.repeats for message in messages)
+            self.complete(r, j, [message for message in messages if message.arrival < INF])
+
+    def unicast(self, r: int, i: int, j: int) -> Message:
+        """Copies leave in the order of the ring: to i + 1, i + 2, ..."""
+        n = self.cluster.nodes
+        order = sorted(self.cluster.rounds[r]["addressed"][i], key=lambda to: (to - i) % n)
+        message = self.carry(r, i, j, (j, i), self.starts[i][order.index(j)])
+        message.arrival += self.cluster.relay_wait.get((r, i, j), 0.0)
+        return message
+
+    def flood(self, r: int, i: int) -> dict[int, Message]:
+        """First arrival of sender i's message everywhere: each node passes it on once, but not to where it should come from."""
+        cluster, size = self.cluster, self.cluster.rounds[r]["bytes"]
+        best: dict[int, float] = {i: self.out[i]}
+        queue = [(self.out[i], i)]
+        settled: set[int] = set()
+        while queue:
+            arrived, node = heapq.heappop(queue)
+            if node in settled:
+                continue
+            settled.add(node)
+            if node in cluster.silent:
+                continue
+            for to, leave in self.leaves(r, i, node, arrived):
+                link = cluster.links[node, to]
+                travel, extra, _ = self.hop(r, link, link.number, i)
+                time = leave + size * link.ms_per_byte + travel + extra
+                if time < best.get(to, INF):
+                    best[to] = time
+                    heapq.heappush(queue, (time, to))
+        return {j: Message(i, r, best.get(j, INF), self.flood_parts(r, i, j, best.get(j, INF))) for j in self.replicas}
+
+    def leaves(self, r: int, i: int, node: int, arrived: float) -> list[tuple[int, float]]:
+        """(neighbour, when the copy of sender i's message for it starts onto the uplink of `node`)."""
+        cluster, table = self.cluster, self.cluster.rounds[r]
+        around = cluster.around[node]
+        if node == i:
+            return list(zip(around, self.starts[i], strict=True))
+        step = max(table["send"], table["bytes"] * cluster.uplink[node])
+        at = arrived + cluster.forward_ms + cluster.relay_wait.get((r, i, node), 0.0)
+        onward = [to for to in around if to != cluster.before[i, node]]
+        back = sum(to in onward for to in around[: around.index(cluster.before[i, node])])
+        return [(to, at + k * step) for k, to in enumerate(onward)] + [(cluster.before[i, node], at + back * step)]
+
+    def flood_parts(self, r: int, i: int, j: int, arrival: float) -> dict[str, float]:
+        """Parts of a flooded message by its undisturbed path; what detours and losses add counts as propagation."""
+        cluster, size = self.cluster, self.cluster.rounds[r]["bytes"]
+        parts = dict.fromkeys(PARTS, 0.0)
+        waiting, node = 0.0, j
+        while node != i and (i, node) in cluster.before:
+            previous = cluster.before[i, node]
+            parts["transmission"] += size * cluster.links[previous, node].ms_per_byte
+            leave = dict(self.leaves(r, i, previous, 0.0))[node]
+            if previous == i:
+                waiting += leave - self.out[i]
+            else:
+                parts["cpu"] += cluster.forward_ms
+                waiting += leave - cluster.forward_ms
+            node = previous
+        parts["propagation"] = max(0.0, arrival - self.out[i] - waiting - parts["transmission"] - parts["cpu"])
+        return parts
+
+    def complete(self, r: int, j: int, messages: list[Message]) -> None:
+        """Pass arrivals through downlink and CPU, first come first served, until the round's need is met."""
+        cluster, table, replica = self.cluster, self.cluster.rounds[r], self.replicas[j]
+        receptions = len(cluster.around[j]) if cluster.dissemination == "gossip" else 1
+        in_ms = table["bytes"] * cluster.downlink[j] * receptions
+        queue = sorted(messages + replica.left_over, key=lambda message: (message.arrival, message.round != r))
+        need, finished, last = table["need"][j], INF, None
+        while queue and need > 0:
+            message = queue.pop(0)
+            replica.downlink_free = max(message.arrival, replica.downlink_free + in_ms)
+            cost = cluster.rounds[r if message.round == r else r - 1]["handle"][j]
+            _, end = replica.compute(replica.downlink_free, cost)
+            if message.round == r:
+                need, finished, last = need - 1, end, message
+        replica.left_over = queue
+        if need > 0:
+            finished, last = INF, None
+        time = max(finished, replica.ready)
+        if time < INF and table["quorum"] > 0.0:
+            _, time = replica.compute(time, table["quorum"])
+        self.useful[r] += sum(message.arrival <= time for message in messages)
+        self.deciding[r][j] = last if finished > replica.ready else None
+        replica.ready = time + self.wait(cluster.cpu_wait, j, 2 * r)
+
+    def reply(self, r: int) -> tuple[float, Message | None]:
+        n, sent = self.cluster.nodes, list(self.starts.items())
+        messages = [self.carry(r, i, self.client, (n, i), starts[0]) for i, starts in sent]
+        latency = kth([message.arrival for message in messages], self.cluster.client_need)
+        arrived = [message for message in messages if message.arrival <= min(latency, 1e300)]
+        self.useful[r], self.repeats[r] = len(arrived), sum(message.repeats for message in messages)
+        decided = [message for message in arrived if message.arrival == latency]
+        return latency, decided[-1] if decided else None
+
+    def breakdown(self, latency: float, last: Message | None) -> list[float]:
+        """Where the latency went, along the messages that decided it; what they do not explain is queueing."""
+        total = dict.fromkeys(PARTS, 0.0)
+        if last is None:
+            return list(total.values())
+        node: int | None = None
+        for r in reversed(range(len(self.cluster.rounds))):
+            table = self.cluster.rounds[r]
+            message = last if node is None else self.deciding[r].get(node)
+            if node in self.deciding[r] and table["kind"] == "among":
+                total["cpu"] += table["quorum"]
+            if message is None:
+                continue
+            for part, value in message.parts.items():
+                total[part] += value
+            total["cpu"] += table["sign"] + table["send"] if table["kind"] != "to_primary" else 0.0
+            total["cpu"] += table["handle"][node] if node is not None else 0.0
+            node = message.sender
+        total["queueing"] = max(0.0, latency - sum(total.values()))
+        return list(total.values())
+
+
+def simulate(cluster: Cluster, seed: int, operations: list[tuple[int, int]]) -> list[Result]:
+    """Simulate operations, given as (operation, replicate)."""
+    return [Operation(cluster, seed, operation, replicate).run() for operation, replicate in operations]

@@ -1,0 +1,47 @@
+"""Runs of single systems at the boundary to the kernels, for tests that change arrays or look behind the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from prsm_kernels import Batch, Scratch, make_scratch, simulate
+from prsm_scale.capacity import with_waits, work_of
+from prsm_scale.config import Scenario
+from prsm_scale.engine import _empty_batch
+from prsm_scale.system import System, build_system, make_plan
+
+INF = float("inf")
+FREE: dict[str, Any] = {"free_cpu": True, "bandwidth_mbps": INF, "rate": 0}
+"""Messages cost nothing and do not wait for one another."""
+IDEAL: dict[str, Any] = {"network": "ideal", **FREE}
+
+
+def system_of(replicate: int = 0, **settings: Any) -> System:
+    """The system of a scenario, waiting behind other operations included."""
+    scenario = Scenario(**settings)
+    system = build_system(make_plan(scenario), replicate)
+    rate = scenario.rate / scenario.batch / 1000.0
+    machines = with_waits(system.machines, work_of(system), rate, scenario.duration_s * 1000.0)
+    return replace(system, machines=machines)
+
+
+def run_system(
+    system: System, operations: int = 16, first: int = 0, client: Any = None, budget: int = 1 << 30
+) -> tuple[Batch, Scratch]:
+    """Simulate operations first, first + 1, ... of replicate 0, and return what the kernel filled."""
+    number = np.arange(first, first + operations, dtype=np.uint32)
+    batch = _empty_batch(system, np.zeros(operations, np.uint32), number)
+    if client is not None:
+        batch = batch._replace(client=np.broadcast_to(np.asarray(client, np.int32), batch.client.shape).copy())
+    scratch = make_scratch(system.rounds, system.paths, system.machines)
+    while not simulate(system.rounds, system.paths, system.plan.law, system.machines, batch, scratch, budget):
+        pass
+    return batch, scratch
+
+
+def with_base(system: System, base_ms: Any) -> System:
+    """The system with other base delays of its links."""
+    return replace(system, paths=system.paths._replace(base_ms=np.ascontiguousarray(base_ms, np.float32)))
