@@ -160,7 +160,7 @@ def test_every_file_of_a_run_holds_what_the_sweep_returned(tmp_path):
         "json": pd.DataFrame(strict_json((path / "scenarios.json").read_text())["scenarios"]),
         "csv": pd.read_csv(path / "scenarios.csv", keep_default_na=False, na_values=[""]),
     }
-    numbers = [name for name, kind in own.scenarios.dtypes.items() if np.issubdtype(getattr(kind, "numpy_dtype", kind), np.number)]
+    numbers = [name for name, kind in own.scenarios.dtypes.items() if pd.api.types.is_numeric_dtype(kind)]
     for name, frame in frames.items():
         assert list(frame.columns) == list(own.scenarios.columns), name
         for column in numbers:
@@ -268,6 +268,7 @@ def interrupted(folder: Path, words: tuple[str, ...], finished: int) -> tuple[in
         if journals and journals[0].read_text().count("\n") > finished:
             break
         time.sleep(0.01)
+    time.sleep(0.2)  # into the next one
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     return child.returncode, out, err

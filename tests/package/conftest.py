@@ -50,9 +50,7 @@ def _sample_row(nodes: int, topology: str = "mesh", **changes: Any) -> Row:
     return row | changes
 
 
-def _sample_run(
-    folder: Path, rows: Sequence[Row], sweep: Row | None = None, finished: bool = True
-) -> StoredRun:
+def _sample_run(folder: Path, rows: Sequence[Row], sweep: Row | None = None, finished: bool = True) -> StoredRun:
     from prsm_scale.analysis.sweep_fits import fit_scenarios
     from prsm_scale.store import load
 

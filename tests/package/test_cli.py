@@ -64,9 +64,7 @@ def simulation(
         progress(report(1, len(scenarios)))
         if seen.error is not None:
             raise seen.error
-        return sample_run(
-            tmp_path, [sample_row(one.nodes, one.topology) for one in scenarios], sweep.to_dict()
-        )
+        return sample_run(tmp_path, [sample_row(one.nodes, one.topology) for one in scenarios], sweep.to_dict())
 
     module = ModuleType("prsm_scale.runs")
     module.run_sweep = run_sweep  # type: ignore[attr-defined]
@@ -84,9 +82,7 @@ def test_help_imports_nothing_that_is_slow_to_import() -> None:
         "try:\n    main(['--help'])\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
         f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert done.stderr.strip() == "[]"
     for name in ("sweep", "show", "fit"):
         assert re.search(rf"^  {name}  ", done.stdout, re.MULTILINE)
@@ -109,9 +105,7 @@ def test_version() -> None:
 
 def test_every_setting_is_an_option_and_helped() -> None:
     told = invoke("sweep", "--help").stdout
-    names = [
-        name.replace("_", "-") for name in Sweep.model_fields if name not in ("byzantine_ratio", "engine")
-    ]
+    names = [name.replace("_", "-") for name in Sweep.model_fields if name not in ("byzantine_ratio", "engine")]
     for name in (
         *names,
         "byzantine",
@@ -190,9 +184,7 @@ def test_a_graph_file_sets_the_nodes(tmp_path: Path) -> None:
 def test_options_go_before_the_file(tmp_path: Path) -> None:
     file = tmp_path / "experiment.toml"
     file.write_text('nodes = "10..40"\nnetwork = "lan"\n')
-    assert {(one["nodes"], one["network"]) for one in planned("--config", str(file), "--nodes", "20")} == {
-        (20, "lan")
-    }
+    assert {(one["nodes"], one["network"]) for one in planned("--config", str(file), "--nodes", "20")} == {(20, "lan")}
 
 
 def test_dry_run_lists_what_varies(simulation: SimpleNamespace) -> None:
@@ -205,13 +197,9 @@ def test_dry_run_lists_what_varies(simulation: SimpleNamespace) -> None:
 
 
 def test_dry_run_checks_regions_too() -> None:
-    result = invoke(
-        "sweep", "--environment", "multi_region_cloud", "--regions", "us-east-1,us-east-9", "--dry-run"
-    )
+    result = invoke("sweep", "--environment", "multi_region_cloud", "--regions", "us-east-1,us-east-9", "--dry-run")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith(
-        "prsm-scale: error: regions: 'us-east-9' is not allowed: one of the 21 regions"
-    )
+    assert result.stderr.startswith("prsm-scale: error: regions: 'us-east-9' is not allowed: one of the 21 regions")
 
 
 def test_a_long_list_of_nodes_is_cut_in_the_middle() -> None:
@@ -265,9 +253,7 @@ def test_several_faults_are_a_line_each(simulation: SimpleNamespace) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "args", [("swep",), ("sweep", "--nodez", "4"), ("sweep", "mesh"), ("show",), ("show", "a", "b")]
-)
+@pytest.mark.parametrize("args", [("swep",), ("sweep", "--nodez", "4"), ("sweep", "mesh"), ("show",), ("show", "a", "b")])
 def test_what_click_rejects_is_one_line_too(args: tuple[str, ...]) -> None:
     result = invoke(*args)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -276,9 +262,7 @@ def test_what_click_rejects_is_one_line_too(args: tuple[str, ...]) -> None:
 
 
 def test_exit_codes_reach_the_shell() -> None:
-    done = subprocess.run(
-        [*PROGRAM, "sweep", "--nodes", "3"], capture_output=True, text=True, check=False, env=ENVIRONMENT
-    )
+    done = subprocess.run([*PROGRAM, "sweep", "--nodes", "3"], capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert done.returncode == 2
     assert done.stderr == "prsm-scale: error: nodes: '3' is not allowed: whole numbers from 4 to 1000000\n"
 

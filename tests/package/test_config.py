@@ -145,9 +145,7 @@ def test_missing_nodes() -> None:
 
 def test_a_matrix_that_is_not_there() -> None:
     settings = {"environment": "multi_region_cloud", "latency_matrix": "none.csv"}
-    assert faults(nodes=10, **settings) == [
-        "latency_matrix: 'none.csv' is not allowed: a CSV file that is there"
-    ]
+    assert faults(nodes=10, **settings) == ["latency_matrix: 'none.csv' is not allowed: a CSV file that is there"]
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -179,9 +177,7 @@ def test_dissemination_follows_the_topology(topology: str, expected: str) -> Non
     assert Scenario(nodes=10, topology=topology, dissemination="routed").dissemination == "routed"
 
 
-@pytest.mark.parametrize(
-    ("nodes", "ratio", "count"), [(100, 0.29, 29), (30, 0.1, 3), (10, 0.33, 3), (7, 1.0, 7)]
-)
+@pytest.mark.parametrize(("nodes", "ratio", "count"), [(100, 0.29, 29), (30, 0.1, 3), (10, 0.33, 3), (7, 1.0, 7)])
 def test_number_of_faulty_replicas(nodes: int, ratio: float, count: int) -> None:
     assert Scenario(nodes=nodes, byzantine_ratio=ratio).byzantine_count == count
 
@@ -220,9 +216,7 @@ def test_a_graph_file_gives_the_nodes(tmp_path: Path) -> None:
     for settings in ({}, {"nodes": "file"}, {"nodes": 6}):
         one = Scenario(topology=file, **settings)
         assert (one.topology, one.nodes) == (file, 6)
-    assert faults(topology=Path(file), nodes=10) == [
-        "nodes: 10 is not allowed: 'file', or 6 as the graph has"
-    ]
+    assert faults(topology=Path(file), nodes=10) == ["nodes: 10 is not allowed: 'file', or 6 as the graph has"]
 
 
 def test_the_digest_is_of_the_graph_and_not_of_its_path(tmp_path: Path) -> None:
@@ -286,9 +280,7 @@ def test_the_digest_does_not_change_with_spelling() -> None:
 
 def test_the_digest_is_the_same_in_another_process() -> None:
     code = "from prsm_scale.config import Scenario; print(Scenario(nodes=10, topology='mesh').scenario_id)"
-    other = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
-    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert other.stdout.strip() == Scenario(nodes=10, topology="mesh").scenario_id
 
 
@@ -333,7 +325,5 @@ def test_configuration_imports_nothing_heavy() -> None:
         "import sys; from prsm_scale.config import Sweep; Sweep(topology='mesh');"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert done.stdout.strip() == "[]"

@@ -57,9 +57,7 @@ def build(**changes: Any) -> tuple[TopologyGraph, Links]:
 def sparse_base(**changes: Any) -> dict[tuple[int, int], float]:
     graph, links = build(**changes)
     senders = np.repeat(np.arange(graph.nodes), np.diff(graph.indptr))
-    return dict(
-        zip(zip(senders.tolist(), graph.indices.tolist(), strict=True), links.base_ms.tolist(), strict=True)
-    )
+    return dict(zip(zip(senders.tolist(), graph.indices.tolist(), strict=True), links.base_ms.tolist(), strict=True))
 
 
 def only_line(failure: pytest.ExceptionInfo[UsageError]) -> str:
@@ -95,9 +93,7 @@ def test_own_values_stand_in_for_the_conditions() -> None:
         ({"environment": "hybrid_edge"}, "environment", "local_simulation, multi_region_cloud"),
     ],
 )
-def test_impossible_conditions_are_refused_in_one_line(
-    changes: dict[str, Any], field: str, says: str
-) -> None:
+def test_impossible_conditions_are_refused_in_one_line(changes: dict[str, Any], field: str, says: str) -> None:
     with pytest.raises(UsageError) as failure:
         build(**changes)
     assert only_line(failure).startswith(f"{field}: ")
@@ -112,17 +108,13 @@ def test_base_delays_lie_in_the_range_of_the_condition(network: str) -> None:
     _, links = build(network=network, nodes=40)
     off_diagonal = links.base_ms[~np.eye(40, dtype=bool)]
     assert links.condition == CONDITIONS[network]
-    assert (
-        CONDITIONS[network].min_ms <= off_diagonal.min() <= off_diagonal.max() <= CONDITIONS[network].max_ms
-    )
+    assert CONDITIONS[network].min_ms <= off_diagonal.min() <= off_diagonal.max() <= CONDITIONS[network].max_ms
     assert not links.base_ms.diagonal().any()
     assert links.base_ms.dtype == np.float32 and links.base_ms.flags.c_contiguous
     np.testing.assert_array_equal(links.base_ms, links.base_ms.T)
     assert links.loss.tolist() == pytest.approx([CONDITIONS[network].loss])
     assert links.edge_bandwidth_mbps.tolist() == [np.inf]
-    np.testing.assert_array_equal(
-        links.uplink_mbps, np.full(40, CONDITIONS[network].bandwidth_mbps, np.float32)
-    )
+    np.testing.assert_array_equal(links.uplink_mbps, np.full(40, CONDITIONS[network].bandwidth_mbps, np.float32))
     np.testing.assert_array_equal(links.downlink_mbps, links.uplink_mbps)
     assert links.regions == ("",) * 40
 
@@ -208,9 +200,7 @@ def test_packaged_matrix_is_published_data_with_its_source() -> None:
 
 
 def test_base_delay_is_half_the_round_trip_from_sender_to_receiver() -> None:
-    _, links = build(
-        environment="multi_region_cloud", regions=("us-east-1", "eu-west-1", "ap-northeast-1"), nodes=7
-    )
+    _, links = build(environment="multi_region_cloud", regions=("us-east-1", "eu-west-1", "ap-northeast-1"), nodes=7)
     assert links.regions == ("us-east-1", "eu-west-1", "ap-northeast-1") * 2 + ("us-east-1",)
     assert links.base_ms[1, 0] == np.float32(70.45 / 2)
     assert links.base_ms[0, 1] == np.float32(69.44 / 2)
@@ -230,17 +220,13 @@ def test_regions_default_to_all_and_serve_sparse_graphs_too() -> None:
 def test_a_repeated_region_gets_replicas_each_time() -> None:
     chosen, one_way_ms = select_regions(read_latency_matrix(), ["us-east-1", "us-east-1", "eu-west-1"])
     assert chosen == ("us-east-1", "us-east-1", "eu-west-1")
-    np.testing.assert_array_equal(
-        one_way_ms, [[0.25, 0.25, 35.225], [0.25, 0.25, 35.225], [34.72, 34.72, 0.25]]
-    )
+    np.testing.assert_array_equal(one_way_ms, [[0.25, 0.25, 35.225], [0.25, 0.25, 35.225], [34.72, 34.72, 0.25]])
 
 
 def test_rows_may_come_in_another_order_and_unused_cells_may_be_blank(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
     file.write_text('# a source\nfrom/to,here,"there, far",moon\nmoon,2600,,\n"there, far",30,,\nhere,,40,\n')
-    _, links = build(
-        environment="multi_region_cloud", latency_matrix=str(file), regions=["here", "there, far"], nodes=4
-    )
+    _, links = build(environment="multi_region_cloud", latency_matrix=str(file), regions=["here", "there, far"], nodes=4)
     assert links.base_ms[1].tolist() == [20, 0, 20, 0.25]
     assert links.base_ms[0].tolist() == [0, 15, 0.25, 15]
 
@@ -281,9 +267,7 @@ def test_missing_region_is_refused_with_the_nearest_one() -> None:
         (b"\xff\xfe\x00", "not CSV"),
     ],
 )
-def test_malformed_matrices_are_refused_in_one_line(
-    tmp_path: Path, text: str | bytes | None, says: str
-) -> None:
+def test_malformed_matrices_are_refused_in_one_line(tmp_path: Path, text: str | bytes | None, says: str) -> None:
     file = tmp_path / "own.csv"
     if text is not None:
         file.write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -152,9 +152,7 @@ class TestRecovery:
         hits = np.zeros(len(truth))
         for seed in range(1000, 1250):
             intervals = fit(NODES, noisy(function(NODES), 0.02, seed)).intervals
-            hits += [
-                low <= value <= high for (low, high), value in zip(intervals.values(), truth, strict=True)
-            ]
+            hits += [low <= value <= high for (low, high), value in zip(intervals.values(), truth, strict=True)]
         assert (np.abs(hits / 250 - 0.95) < 0.042).all()
 
     @pytest.mark.parametrize("law", LAWS)
@@ -224,16 +222,12 @@ class TestChoice:
         residuals = stats.linregress(np.log(NODES), np.log(y))
         squares = np.sum((np.log(y) - residuals.intercept - residuals.slope * np.log(NODES)) ** 2)
         m, k = 8, 3  # two parameters and the variance
-        assert fit_power(NODES, y).aicc == pytest.approx(
-            m * np.log(squares / m) + 2 * k + 2 * k * (k + 1) / (m - k - 1)
-        )
+        assert fit_power(NODES, y).aicc == pytest.approx(m * np.log(squares / m) + 2 * k + 2 * k * (k + 1) / (m - k - 1))
 
     def test_residuals_not_on_logarithms_have_no_aicc(self):
         assert fit_usl(NODES, usl(NODES, 0.03, 1e-4, 100.0)).aicc is None
 
-    @pytest.mark.parametrize(
-        ("points", "power", "usl_too"), [(4, False, False), (5, True, False), (6, True, True)]
-    )
+    @pytest.mark.parametrize(("points", "power", "usl_too"), [(4, False, False), (5, True, False), (6, True, True)])
     def test_aicc_needs_points(self, points, power, usl_too):
         n = NODES[:points]
         y = noisy(LAWS["usl"][0](n), 0.01, 0)

@@ -88,7 +88,7 @@ def test_bad_input_is_one_line(spec: object, value: str, allowed: str) -> None:
 
 
 def test_error_names_the_field_it_was_given_for() -> None:
-    with pytest.raises(UsageError, match="^node_counts: "):
+    with pytest.raises(UsageError, match=r"^node_counts: "):
         parse_nodes("3", field="node_counts")
 
 

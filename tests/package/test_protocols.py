@@ -74,11 +74,7 @@ def test_other_laws(nodes: int) -> None:
     assert quorum_size(QuorumLaw.ONE, nodes, faults) == 1
     assert quorum_size(QuorumLaw.F_PLUS_ONE, nodes, faults) == faults + 1
     assert quorum_size(QuorumLaw.ALL, nodes, faults) == nodes
-    assert (
-        2 * quorum_size(QuorumLaw.MAJORITY, nodes, faults)
-        > nodes
-        >= 2 * quorum_size(QuorumLaw.MAJORITY, nodes, faults) - 2
-    )
+    assert 2 * quorum_size(QuorumLaw.MAJORITY, nodes, faults) > nodes >= 2 * quorum_size(QuorumLaw.MAJORITY, nodes, faults) - 2
     assert nodes - faults >= quorum_size(QuorumLaw.MAJORITY, nodes, faults)
 
 
@@ -133,9 +129,7 @@ def test_pbft_rounds_say_whose_votes_count() -> None:
 
 def test_protocols_are_found_by_name_or_passed_through() -> None:
     assert get_protocol("pbft") is PROTOCOLS["pbft"] is PBFT
-    toy = Protocol(
-        "toy", (Round("go", Pattern.PRIMARY_TO_ALL, Senders.PRIMARY, vote_bytes),), "go", FaultModel.CRASH
-    )
+    toy = Protocol("toy", (Round("go", Pattern.PRIMARY_TO_ALL, Senders.PRIMARY, vote_bytes),), "go", FaultModel.CRASH)
     assert get_protocol(toy) is toy
     assert toy.fault_threshold(5) == 2
     with pytest.raises(UsageError, match="did you mean 'pbft'"):

@@ -62,9 +62,7 @@ def test_number(value: float | None, digits: int, text: str) -> None:
 
 @given(value=st.floats(1e-5, 1e9), digits=st.integers(1, 6))
 def test_number_keeps_its_digits(value: float, digits: int) -> None:
-    assert float(number(value, digits).replace(",", "")) == pytest.approx(
-        value, rel=0.51 * 10 ** (1 - digits)
-    )
+    assert float(number(value, digits).replace(",", "")) == pytest.approx(value, rel=0.51 * 10 ** (1 - digits))
 
 
 @pytest.mark.parametrize(
@@ -83,9 +81,7 @@ def test_spread_is_half_the_interval() -> None:
 
 
 def test_interval() -> None:
-    assert (
-        interval({"alpha": 0.05, "alpha_low": 0.04, "alpha_high": 0.06}, "alpha") == "0.0500 [0.0400, 0.0600]"
-    )
+    assert interval({"alpha": 0.05, "alpha_low": 0.04, "alpha_high": 0.06}, "alpha") == "0.0500 [0.0400, 0.0600]"
     assert interval({"alpha": 0.05, "alpha_low": 0.04, "alpha_high": None}, "alpha") == "0.0500 [0.0400, -]"
     assert interval({"alpha": 0.05, "alpha_low": None, "alpha_high": None}, "alpha") == "0.0500"
     assert interval({"alpha": None}, "alpha") == "-"
@@ -95,18 +91,11 @@ def test_interval() -> None:
 
 
 def test_rows_are_split_by_what_differs_besides_n(sample_row: Maker) -> None:
-    rows = [
-        sample_row(n, topology, seed=seed)
-        for n in (20, 10)
-        for topology in ("mesh", "star")
-        for seed in (1, 2)
-    ]
+    rows = [sample_row(n, topology, seed=seed) for n in (20, 10) for topology in ("mesh", "star") for seed in (1, 2)]
     series = split(rows)
     assert [one.label for one in series] == ["mesh, seed 1", "mesh, seed 2", "star, seed 1", "star, seed 2"]
     assert all([row["node_count"] for row in one.rows] == [10, 20] for one in series)
-    assert common(rows).startswith(
-        "wan, local_simulation, standard, pbft, gossip, ed25519, byzantine 0, 10 ops/s"
-    )
+    assert common(rows).startswith("wan, local_simulation, standard, pbft, gossip, ed25519, byzantine 0, 10 ops/s")
     assert "mesh" not in common(rows)
 
 
@@ -190,13 +179,8 @@ def test_fit_summary(sample_row: Maker, sample_run: Maker, tmp_path: Path) -> No
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
-def test_a_flag_stands_by_the_number_it_is_about(
-    sample_row: Maker, sample_run: Maker, tmp_path: Path
-) -> None:
-    rows = [
-        sample_row(n, saturation_ops_per_second=1_000.0 * n / (1 + 0.02 * (n - 1) + 1e-6 * n * (n - 1)))
-        for n in NODES
-    ]
+def test_a_flag_stands_by_the_number_it_is_about(sample_row: Maker, sample_run: Maker, tmp_path: Path) -> None:
+    rows = [sample_row(n, saturation_ops_per_second=1_000.0 * n / (1 + 0.02 * (n - 1) + 1e-6 * n * (n - 1))) for n in NODES]
     (series,) = series_of(sample_run(tmp_path, rows))
     peak = next(line for line in rendered(fit_summary(series)).splitlines() if "peak (USL)" in line)
     assert "n = 990" in peak
@@ -241,9 +225,7 @@ def test_missing_and_impossible_points_are_left_out() -> None:
     assert "".join(lines).count(MARKS[0]) == 3
 
 
-@pytest.mark.parametrize(
-    "curves", [[], [Curve([10], [1.0])], [Curve([10, 20], [None, 1.0])], [Curve([10, 10], [1.0, 2.0])]]
-)
+@pytest.mark.parametrize("curves", [[], [Curve([10], [1.0])], [Curve([10, 20], [None, 1.0])], [Curve([10, 10], [1.0, 2.0])]])
 def test_nothing_is_drawn_without_two_n(curves: Sequence[Curve]) -> None:
     assert text_plot("", curves) == []
 
@@ -277,9 +259,7 @@ def test_plots_of_many_series_say_what_they_leave_out(sample_row: Maker) -> None
 # Figures
 
 
-def test_figure_has_both_panels_and_every_series(
-    sample_row: Maker, sample_run: Maker, tmp_path: Path
-) -> None:
+def test_figure_has_both_panels_and_every_series(sample_row: Maker, sample_run: Maker, tmp_path: Path) -> None:
     run = sample_run(tmp_path, [sample_row(n, topology) for topology in ("mesh", "star") for n in NODES])
     figure = draw(series_of(run))
     throughput, latency = figure.axes
@@ -299,9 +279,7 @@ def test_the_curve_drawn_is_the_fitted_law(sample_row: Maker, sample_run: Maker,
 
 
 def test_figure_of_scenarios_without_results(sample_row: Maker, tmp_path: Path) -> None:
-    nothing = {name: None for name in sample_row(10) if name.endswith("_ms")} | {
-        "saturation_ops_per_second": None
-    }
+    nothing = {name: None for name in sample_row(10) if name.endswith("_ms")} | {"saturation_ops_per_second": None}
     file = tmp_path / "figure.png"
     save_figure(split([sample_row(10, **nothing), sample_row(20, **nothing)]), file)
     assert file.read_bytes().startswith(b"\x89PNG")

@@ -116,9 +116,7 @@ def test_vote_costs_stack_bytes_and_one_signature() -> None:
 def test_proposal_verifies_the_primary_and_each_client() -> None:
     one, ten = jobs("pre_prepare"), jobs("pre_prepare", batch=10)
     assert ten.size_bytes - one.size_bytes == 9 * (29 + 512 + 64)
-    verifications = (
-        jobs("pre_prepare", batch=10).receive_ms - 0.00176 - ten.size_bytes * (1e3 / 1_769_192_270 + 2.434e-6)
-    )
+    verifications = jobs("pre_prepare", batch=10).receive_ms - 0.00176 - ten.size_bytes * (1e3 / 1_769_192_270 + 2.434e-6)
     assert verifications == pytest.approx(11 * 0.04947)
     assert ten.create_ms - one.create_ms == pytest.approx(9 * 605 * (1e3 / 1_769_192_270 + 0.622e-6))
     assert ten.messages == 1
@@ -182,12 +180,8 @@ def test_a_table_of_ones_own_replaces_the_costs() -> None:
     assert change == pytest.approx(1.0 - 0.04947)
 
 
-@given(
-    st.sampled_from(list(AUTHENTICATION)), st.integers(4, 2000), st.integers(0, 10**6), st.integers(1, 500)
-)
-def test_costs_never_fall_with_payload_or_batch(
-    authentication: str, nodes: int, payload: int, batch: int
-) -> None:
+@given(st.sampled_from(list(AUTHENTICATION)), st.integers(4, 2000), st.integers(0, 10**6), st.integers(1, 500))
+def test_costs_never_fall_with_payload_or_batch(authentication: str, nodes: int, payload: int, batch: int) -> None:
     for step in PBFT.rounds:
         point: dict[str, Any] = {
             "authentication": authentication,

@@ -70,9 +70,7 @@ class TestRoundTrip:
             table = pq.read_table(finished.path / f"{name}.parquet")
             assert table.schema.equals(arrow_schema(columns))
             full, sparse = table.to_pylist()
-            assert full == full_row(
-                columns, run_id="run", **({"scenario_id": "a"} if name == "scenarios" else {})
-            )
+            assert full == full_row(columns, run_id="run", **({"scenario_id": "a"} if name == "scenarios" else {}))
             for column in columns:
                 assert (sparse[column.name] is None) == column.nullable
 

@@ -20,9 +20,7 @@ from prsm_scale.errors import UsageError
 from prsm_scale.nodes import parse_nodes
 
 NOT_A_GRAPH = "nodes: 'file' is not allowed: a number; only a graph file or a NetworkX graph has its own"
-NOT_COMPLETE = (
-    "dissemination: 'direct' is not allowed: gossip or routed, as not every pair of replicas is linked"
-)
+NOT_COMPLETE = "dissemination: 'direct' is not allowed: gossip or routed, as not every pair of replicas is linked"
 
 
 def faults(make: Any, **settings: Any) -> list[str]:

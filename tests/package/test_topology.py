@@ -74,13 +74,9 @@ def test_generated_graphs_are_connected_two_way_and_ordered(topology: str, nodes
     assert nx.is_connected(nx.Graph(links)) and len(nx.Graph(links)) == nodes
     assert [a.dtype for a in (graph.indptr, graph.indices)] == [np.int32] * 2
     assert [a.dtype for a in (graph.delay_ms, graph.bandwidth_mbps, graph.loss)] == [np.float32] * 3
-    assert (
-        np.isnan(graph.delay_ms).all() and np.isnan(graph.loss).all() and np.isinf(graph.bandwidth_mbps).all()
-    )
+    assert np.isnan(graph.delay_ms).all() and np.isnan(graph.loss).all() and np.isinf(graph.bandwidth_mbps).all()
     assert len(graph.delay_ms) == len(graph.bandwidth_mbps) == len(graph.loss) == len(links)
-    assert all(
-        a.flags.c_contiguous for a in (graph.indices, graph.delay_ms, graph.bandwidth_mbps, graph.loss)
-    )
+    assert all(a.flags.c_contiguous for a in (graph.indices, graph.delay_ms, graph.bandwidth_mbps, graph.loss))
 
 
 def test_generators_are_the_topologies_a_user_can_name() -> None:
@@ -106,18 +102,14 @@ def test_ring_star_and_tree_have_their_shape() -> None:
     assert len(pairs(tree)) == 2 * 39
 
 
-@pytest.mark.parametrize(
-    ("nodes", "degree"), [(4, 3), (5, 4), (10, 4), (16, 4), (17, 6), (64, 6), (100, 7), (1000, 10)]
-)
+@pytest.mark.parametrize(("nodes", "degree"), [(4, 3), (5, 4), (10, 4), (16, 4), (17, 6), (64, 6), (100, 7), (1000, 10)])
 def test_mesh_degree_grows_with_the_logarithm(nodes: int, degree: int) -> None:
     assert mesh_degree(nodes) == degree
     graph = build(nodes=nodes)
     assert set(np.diff(graph.indptr).tolist()) == {degree}
 
 
-@pytest.mark.parametrize(
-    ("nodes", "asked", "given"), [(10, 2, 2), (11, 3, 4), (40, 35, 35), (11, 10, 10), (60, 30, 30)]
-)
+@pytest.mark.parametrize(("nodes", "asked", "given"), [(10, 2, 2), (11, 3, 4), (40, 35, 35), (11, 10, 10), (60, 30, 30)])
 def test_mesh_degree_can_be_set(nodes: int, asked: int, given: int) -> None:
     graph = build(nodes=nodes, mesh_degree=asked)
     assert set(np.diff(graph.indptr).tolist()) == {given}
@@ -279,9 +271,7 @@ def test_number_of_nodes_must_agree() -> None:
 
 
 def test_graphml_read_back_is_the_graph(tmp_path: Path) -> None:
-    original = nx.relabel_nodes(
-        _with_edge(delay_ms=12.5, loss=0.01), {i: f"replica-{i + 8}" for i in range(5)}
-    )
+    original = nx.relabel_nodes(_with_edge(delay_ms=12.5, loss=0.01), {i: f"replica-{i + 8}" for i in range(5)})
     nx.write_graphml(original, tmp_path / "overlay.graphml")
     read = build(topology=str(tmp_path / "overlay.graphml"), nodes=5)
     assert read.digest == graph_topology(original).digest
@@ -290,10 +280,7 @@ def test_graphml_read_back_is_the_graph(tmp_path: Path) -> None:
 
 def test_networkx_own_edge_list_is_read(tmp_path: Path) -> None:
     nx.write_edgelist(_with_edge(delay_ms=2.0), tmp_path / "overlay.edgelist")
-    assert (
-        graph_topology(read_graph(tmp_path / "overlay.edgelist")).digest
-        == graph_topology(_with_edge(delay_ms=2)).digest
-    )
+    assert graph_topology(read_graph(tmp_path / "overlay.edgelist")).digest == graph_topology(_with_edge(delay_ms=2)).digest
 
 
 EDGE_LISTS = {
@@ -345,9 +332,7 @@ def test_edge_list_in_both_directions_may_be_asymmetric(tmp_path: Path) -> None:
         ("a.txt", b"\xff\xfe\x00", "not an edge list"),
     ],
 )
-def test_unusable_files_are_refused_in_one_line(
-    tmp_path: Path, name: str, text: str | bytes | None, says: str
-) -> None:
+def test_unusable_files_are_refused_in_one_line(tmp_path: Path, name: str, text: str | bytes | None, says: str) -> None:
     file = tmp_path / name
     if text is not None:
         file.write_bytes(text if isinstance(text, bytes) else text.encode())

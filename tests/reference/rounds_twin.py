@@ -37,8 +37,8 @@ class Cluster:
     """A replicate of a scenario in plain terms.
 
     Each of `rounds` is a dict: kind ("to_primary", "among", "to_client"), senders and receivers (live nodes), need (receiver ->
-    arrivals from others), bytes, handle (node -> CPU ms of a received message), sign, send and quorum (CPU ms of a new message, of
-    a copy, and of a quorum that is complete), addressed (sender -> nodes it sends to, in any order).
+    arrivals from others), bytes, handle (node -> CPU ms of a received message), sign, send and quorum (CPU ms of a new message,
+    of a copy, and of a quorum that is complete), addressed (sender -> nodes it sends to, in any order).
     """
 
     nodes: int
