@@ -27,8 +27,8 @@ _SECTIONS = (
 )
 _HEAD = """# Columns of a run's files
 
-Made from the registry in `prsm_scale/columns.py` by `python docs/make.py --columns`. A value that may be missing is null in Parquet
-and JSON and empty in CSV; NaN and infinity are never written.
+Made from the registry in `prsm_scale/columns.py` by `python docs/make.py --columns`. A value that may be missing is null in
+Parquet and JSON and empty in CSV; NaN and infinity are never written.
 """
 
 

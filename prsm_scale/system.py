@@ -159,7 +159,7 @@ def sending_replicas(step: Round, alive: NDArray[np.uint8]) -> Ids:
     ids: Ids = np.flatnonzero(alive).astype(np.int32)
     if step.senders is Senders.CLIENT:
         return ids[:0]
-    if step.senders is Senders.ALL:
+    if step.senders is Senders.ALL and step.pattern is not Pattern.ALL_TO_PRIMARY:
         return ids
     chosen: Ids = ids[(ids == PRIMARY) == (step.senders is Senders.PRIMARY)]
     return chosen

@@ -17,7 +17,7 @@ import prsm_kernels
 import prsm_scale
 from prsm_scale import axes
 from prsm_scale.cli import main
-from prsm_scale.config import AXES, Scenario
+from prsm_scale.config import AXES, DEFAULT_NODES, Scenario
 from prsm_scale.environments import CONDITIONS
 from prsm_scale.resources import PROFILES
 from tests.e2e.program import ROOT, code_blocks
@@ -62,9 +62,9 @@ def test_axes_of_the_readme_are_those_of_a_sweep():
         for value in set(kind) - axes.NOT_AVAILABLE_YET:
             assert f"`{value}`" in table
     for name in AXES:
-        default = Scenario.model_fields[name].default
-        shown = {None: "auto", ...: "10..1000"}.get(default, default)
-        assert re.search(rf"\*\*`?{shown:g}`?\*\*" if isinstance(shown, float) else rf"\*\*`?{shown}`?\*\*", table), name
+        default = DEFAULT_NODES if name == "nodes" else Scenario.model_fields[name].default
+        shown = "auto" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+        assert re.search(rf"\*\*`?{re.escape(shown)}`?\*\*", table), name
 
 
 def test_conditions_and_profiles_of_the_readme_are_those_of_the_code():
