@@ -75,7 +75,7 @@ def test_a_scenario_is_frozen() -> None:
         ({"byzantine_ratio": 1.5}, "byzantine_ratio: 1.5 is not allowed: a number, 0 or more and at most 1"),
         ({"byzantine_ratio": -0.1}, "byzantine_ratio: -0.1 is not allowed"),
         ({"byzantine_ratio": math.nan}, "byzantine_ratio: nan is not allowed"),
-        ({"loss": 1.0}, "loss: 1.0 is not allowed: a number, 0 or more and less than 1"),
+        ({"loss": 1.0}, "loss: 1.0 is not allowed: a number, 0 or more and at most 0.999"),
         ({"rate": "fast"}, "rate: 'fast' is not allowed: a number, 0 or more"),
         ({"rate": math.inf}, "rate: inf is not allowed"),
         ({"batch": 0}, "batch: 0 is not allowed: a whole number, 1 or more"),
