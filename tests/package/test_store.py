@@ -110,7 +110,7 @@ class TestRoundTrip:
         frame = pd.read_csv(finished.path / "scenarios.csv")
         stored = load(finished.path).scenarios
         assert list(frame.columns) == list(stored.columns)
-        assert frame["mean_latency_ms"][0] == SAMPLES["float64"]
+        assert frame["mean_latency_ms"][0] == pytest.approx(SAMPLES["float64"], rel=1e-15)
         assert frame["topology"].tolist() == stored["topology"].tolist()
         assert frame["cpu_max_replica"].isna().tolist() == [False, True]
 
