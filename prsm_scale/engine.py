@@ -21,10 +21,11 @@ from prsm_scale.capacity import Work, mean_demands, with_waits, work_of
 from prsm_scale.faults import PRIMARY, varies
 from prsm_scale.system import Plan, System, build_system, make_plan, relay_centrality
 
-FEWEST, FIRST, MOST = 64, 400, 50_000
-"""Operations simulated at least, at first, and at most, where the user leaves the number to the precision."""
-FIRST_MESSAGES = 2_000_000_000
-"""Messages that the first operations may cost together, before their number is cut towards the fewest."""
+FIRST, MOST = 400, 50_000
+"""Operations simulated at first and at most, where the user leaves the number to the precision.
+
+The first are as many as bound the 99th percentile from above: 0.99**400 < 0.025.
+"""
 MOST_MESSAGES = 4_000_000_000
 _CALL_MESSAGES = 12_000_000
 _SCRATCH_BYTES = 1_200_000_000
@@ -286,7 +287,7 @@ class _Job:
         """Simulate so many further operations."""
         if self.varied:
             replicates = self.plan.scenario.replicates
-            each = -(-max(count, FEWEST) // replicates) if not self.parts else self.parts[0].replicate.size
+            each = -(-count // replicates) if not self.parts else self.parts[0].replicate.size
             while count > 0:
                 size = min(each, count)
                 number = len(self.systems)
@@ -308,16 +309,16 @@ class _Job:
         if self.varied:
             self.systems.clear()
             self.works.clear()
-        most = max(FEWEST, min(MOST, MOST_MESSAGES // cost))
-        count = int(np.clip(FIRST_MESSAGES // cost, FEWEST, FIRST))
+        most = max(FIRST, min(MOST, MOST_MESSAGES // cost))
+        count = FIRST
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
             count = min(self._needed(), most) - self.done
 
     def _needed(self) -> int:
-        """Operations that bring the interval of the mean within the precision, by the variance seen so far."""
-        from prsm_scale.metrics import clusters, mean_and_error
+        """Operations that bring the mean's interval within the precision and bound the 99th percentile, by what is seen."""
+        from prsm_scale.metrics import clusters, effective_size, mean_and_error
 
         scenario = self.plan.scenario
         if scenario.rate / scenario.batch / 1000.0 * max(mean_demands(self.works).values()) >= 1.0:
@@ -326,9 +327,11 @@ class _Job:
         ended = operations.latency_ms <= scenario.operation_timeout_ms
         if ended.sum() < 2:
             return 0
-        mean, error = mean_and_error(operations.latency_ms[ended], clusters(operations, self.varied)[ended])
-        share = _Z * error / mean / scenario.precision if mean > 0 else 0.0
-        return 0 if share <= 1.0 else int(self.done * min(share**2 * _GROWTH, 8.0)) + 1
+        latency = operations.latency_ms[ended]
+        mean, error = mean_and_error(latency, clusters(operations, self.varied)[ended])
+        share = (_Z * error / mean / scenario.precision) ** 2 if mean > 0 else 0.0
+        share = max(share, FIRST / effective_size(latency, error, self.varied))
+        return 0 if share <= 1.0 else int(self.done * min(share * _GROWTH, 8.0)) + 1
 
 
 def _mean_of_ended(operations: Operations) -> float:

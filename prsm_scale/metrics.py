@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING
 from prsm_scale import __version__
+from prsm_scale.axes import GRAPH_OBJECT
 from prsm_scale.capacity import Work
 from prsm_scale.engine import Operations, Outcome
 from prsm_scale.resources import memory_need_mb, resolve_profile, size_inputs
@@ -51,6 +52,16 @@ def mean_and_error(values: Vector, cluster: NDArray[np.int64]) -> tuple[float, f
     count = totals.size
     error = float(np.sqrt((totals**2).sum() * count / max(count - 1, 1))) / values.size
     return mean, error if count >= 8 else max(error, alone)
+
+
+def effective_size(values: Vector, error: float, varied: bool) -> float:
+    """Independent values that as many are worth: fewer where replicates differ, and `error` is that of the mean then.
+
+    Else all of them: strata that operations share make them worth more, which percentiles' intervals leave aside.
+    """
+    if not varied or error <= 0.0:
+        return float(values.size)
+    return values.size * min(1.0, float(values.var()) / values.size / error**2)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
@@ -141,7 +152,7 @@ def _identity(scenario: Any) -> dict[str, Any]:
         "quorum": quorum(scenario.nodes, faults),
         "byzantine_ratio": scenario.byzantine_ratio,
         "byzantine_count": scenario.byzantine_count,
-        "topology": str(scenario.topology),
+        "topology": f"graph-{scenario.graph_digest[:8]}" if scenario.topology == GRAPH_OBJECT else str(scenario.topology),
         "network_condition": scenario.network,
         "environment": scenario.environment,
         "resource_profile": scenario.profile,
@@ -198,13 +209,13 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     operations = outcome.operations
     latency = operations.latency_ms[ended]
     mean, error = mean_and_error(latency, clusters(operations, len(outcome.systems) > 1)[ended])
-    variance = float(latency.var()) / latency.size
-    effective = latency.size * min(1.0, variance / error**2) if error > 0 else latency.size
+    known = latency.size > 1  # one value tells nothing of its spread
+    effective = effective_size(latency, error, len(outcome.systems) > 1)
     ordered = np.sort(latency)
     row: dict[str, Any] = {
         "mean_latency_ms": mean,
-        "mean_latency_low_ms": mean - _Z * error,
-        "mean_latency_high_ms": mean + _Z * error,
+        "mean_latency_low_ms": mean - _Z * error if known else None,
+        "mean_latency_high_ms": mean + _Z * error if known else None,
         "min_latency_ms": float(ordered[0]),
         "max_latency_ms": float(ordered[-1]),
         "std_dev_ms": float(latency.std(ddof=1)) if latency.size > 1 else 0.0,

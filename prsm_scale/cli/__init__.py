@@ -50,6 +50,9 @@ class LazyGroup(click.Group):
         except PrsmScaleError as error:
             _complain(error.lines)
             code = error.exit_code
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = error.exit_code
         except click.ClickException as error:
             _complain([" ".join(error.format_message().split())])
             code = error.exit_code

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 class ProgressLine:
     """A line with what is done, how fast, and how long it will take; nothing where stderr is no terminal."""
 
-    def __init__(self, total: int, quiet: bool) -> None:
+    def __init__(self, total: int, quiet: bool, announcement: str) -> None:
         console = terminal(stderr=True)
         self._total = total
+        self._announcement = "" if quiet else announcement
         self._bar = Bar(
             BarColumn(20),
             TextColumn("{task.fields[told]}"),
@@ -41,7 +42,10 @@ class ProgressLine:
         self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Tell what a sweep reports."""
+        """Tell what a sweep reports; at first, once its input has been accepted, what it will do."""
+        if self._announcement:
+            self._bar.console.print(self._announcement, soft_wrap=True)
+            self._announcement = ""
         told = f"{progress.done}/{progress.total} scenarios  {number(progress.messages_per_second)} messages/s"
         if progress.seconds_left is not None:
             told += f"  {_clock(progress.seconds_left)} left"

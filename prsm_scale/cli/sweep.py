@@ -59,10 +59,8 @@ def _run(
     if dry_run:
         _print_plan(scenarios, as_json)
         return
-    if not quiet:
-        click.echo(_announcement(scenarios), err=True)
     folder = run_folder(resume, out) if resume else None
-    run = _simulate(sweep, len(scenarios), Path(out), folder, threads, quiet)
+    run = _simulate(sweep, scenarios, Path(out), folder, threads, quiet)
     if as_json:
         print_json(run)
     elif quiet:
@@ -108,12 +106,14 @@ def _print_plan(scenarios: Sequence[Scenario], as_json: bool) -> None:
     console.print(_announcement(scenarios), soft_wrap=True)
 
 
-def _simulate(sweep: Sweep, total: int, out: Path, folder: Path | None, threads: int | None, quiet: bool) -> Run:
+def _simulate(
+    sweep: Sweep, scenarios: Sequence[Scenario], out: Path, folder: Path | None, threads: int | None, quiet: bool
+) -> Run:
     from prsm_scale.runs import run_sweep
 
     command = shlex.join([PROGRAM, *sys.argv[1:]])
     try:
-        with ProgressLine(total, quiet) as progress:
+        with ProgressLine(len(scenarios), quiet, _announcement(scenarios)) as progress:
             return run_sweep(sweep, out, threads, progress, resume=folder, command=command)
     except SweepInterrupted as stop:
         click.echo(f"{PROGRAM}: interrupted; {stop.done} of {stop.total} scenarios are in {stop.path}", err=True)

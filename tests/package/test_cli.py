@@ -267,6 +267,12 @@ def test_exit_codes_reach_the_shell() -> None:
     assert done.stderr == "prsm-scale: error: nodes: '3' is not allowed: whole numbers from 4 to 1000000\n"
 
 
+def test_the_bare_command_shows_its_help() -> None:
+    done = subprocess.run(PROGRAM, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert {"Usage: prsm-scale [OPTIONS] COMMAND [ARGS]...", "Commands:"} <= set(done.stderr.splitlines())
+
+
 # A sweep
 
 
@@ -316,8 +322,10 @@ def test_progress_is_live_on_a_terminal_and_leaves_nothing_behind(monkeypatch: p
     screen = StringIO()
     console = Console(file=screen, force_terminal=True, width=100, markup=False)
     monkeypatch.setattr("prsm_scale.cli.progress.terminal", lambda stderr: console)
-    with ProgressLine(8, quiet=False) as line:
+    with ProgressLine(8, quiet=False, announcement="eight scenarios") as line:
+        line(report(2, 8))
         line(report(3, 8))
+    assert screen.getvalue().count("eight scenarios") == 1
     told = "3/8 scenarios  125,000,000 messages/s  1:01:01 left  n = 20, mesh"
     assert told in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     assert screen.getvalue().endswith("\x1b[2K")
@@ -327,7 +335,7 @@ def test_quiet_progress_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = StringIO()
     console = Console(file=screen, force_terminal=True)
     monkeypatch.setattr("prsm_scale.cli.progress.terminal", lambda stderr: console)
-    with ProgressLine(8, quiet=True) as line:
+    with ProgressLine(8, quiet=True, announcement="eight scenarios") as line:
         line(report(3, 8))
     assert screen.getvalue() == ""
 

@@ -1,0 +1,52 @@
+"""Intervals of the row of results."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import prsm_scale as ps
+from prsm_scale.engine import FIRST
+from prsm_scale.metrics import effective_size, quantile_with_interval, wilson
+
+
+@pytest.mark.parametrize("q", [0.5, 0.95, 0.99])
+def test_interval_of_a_quantile_covers_it(q: float) -> None:
+    """At least 95 % of 2000 samples, less 4.5 standard errors. Seen to fail with the ends of a 50 % interval."""
+    rng, true = np.random.default_rng(3), -math.log(1 - q)
+    inside = 0
+    for _ in range(2000):
+        _, low, high = quantile_with_interval(np.sort(rng.exponential(size=FIRST)), q, FIRST)
+        assert low is not None and high is not None
+        inside += low <= true <= high
+    assert inside / 2000 > 0.95 - 4.5 * math.sqrt(0.95 * 0.05 / 2000)
+
+
+def test_too_few_values_do_not_bound_a_tail() -> None:
+    assert quantile_with_interval(np.arange(100.0), 0.99, 100)[2] is None
+
+
+@pytest.mark.parametrize("nodes", [4, 40, 320])
+@pytest.mark.parametrize("ratio", [0.0, 0.25])
+def test_99th_percentile_always_has_an_interval(nodes: int, ratio: float) -> None:
+    row = ps.simulate(nodes=nodes, byzantine_ratio=ratio).row
+    assert row["p99_latency_low_ms"] <= row["p99_latency_ms"] <= row["p99_latency_high_ms"]
+
+
+def test_one_operation_has_no_interval() -> None:
+    row = ps.simulate(nodes=4, operations=1, rate=0).row
+    assert row["mean_latency_ms"] > 0
+    assert row["mean_latency_low_ms"] is None and row["mean_latency_high_ms"] is None
+
+
+def test_replicates_that_differ_are_worth_less() -> None:
+    values = np.repeat([1.0, 2.0, 3.0, 4.0], 100)
+    assert effective_size(values, float(values.std()) / 2.0, True) == pytest.approx(4.0)
+    assert effective_size(values, float(values.std()) / 2.0, False) == 400.0
+
+
+def test_wilson_interval_at_its_ends() -> None:
+    assert wilson(0, 10)[0] == 0.0 and wilson(10, 10)[1] == 1.0
+    assert wilson(10, 10)[0] == pytest.approx(10 / (10 + 1.959963984540054**2))
