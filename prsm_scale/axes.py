@@ -98,6 +98,16 @@ class Placement(StrEnum):
     WORST = "worst"
 
 
+class ReplyQuorum(StrEnum):
+    """How many matching replies end an operation; see `prsm_scale.protocols.QuorumLaw`."""
+
+    ONE = "one"
+    F_PLUS_ONE = "f_plus_one"
+    QUORUM = "quorum"
+    MAJORITY = "majority"
+    ALL = "all"
+
+
 class Engine(StrEnum):
     """What computes a scenario."""
 
@@ -106,7 +116,7 @@ class Engine(StrEnum):
     MEANFIELD = "meanfield"
 
 
-NOT_AVAILABLE_YET = frozenset({Environment.DOCKER_CLUSTER, Environment.HYBRID_EDGE, Engine.EVENTS, Engine.MEANFIELD})
+NOT_AVAILABLE_YET = frozenset({Environment.DOCKER_CLUSTER, Environment.HYBRID_EDGE, Engine.MEANFIELD})
 
 
 def choice(kinds: type[StrEnum]) -> BeforeValidator:
@@ -228,6 +238,7 @@ TopologyChoice = Annotated[Any, BeforeValidator(check_topology)]
 NetworkChoice = Annotated[str, choice(Network)]
 EnvironmentChoice = Annotated[str, choice(Environment)]
 EngineChoice = Annotated[str, choice(Engine)]
+ReplyQuorumChoice = Annotated[str, choice(ReplyQuorum)]
 TransportChoice = Annotated[str, choice(Transport)]
 PlacementChoice = Annotated[Any, BeforeValidator(check_placement)]
 JitterLaw = Annotated[str, law("jitter")]

@@ -23,6 +23,7 @@ from prsm_scale.axes import (
     Axis,
     Dissemination,
     DisseminationChoice,
+    Engine,
     EnvironmentChoice,
     NetworkChoice,
     NodeAxis,
@@ -67,6 +68,8 @@ AXES = (
 """Settings of which a sweep takes several values, in the order of its scenarios; the last varies fastest."""
 
 _MOST_FAULTS = 10
+MOST_EVENT_NODES = 4096
+"""Replicas that the events engine takes; at this size one operation alone has 34 million messages."""
 
 
 class Scenario(Settings):
@@ -319,7 +322,15 @@ def _contradictions(scenario: Scenario) -> Iterator[UsageError]:
         yield UsageError("mesh_degree", scenario.mesh_degree, f"less than nodes, which is {nodes}")
     if scenario.latency_matrix is not None and not Path(scenario.latency_matrix).is_file():
         yield UsageError("latency_matrix", scenario.latency_matrix, "a CSV file that is there")
+    if scenario.client_site is not None and scenario.client_site >= nodes:
+        yield UsageError("client_site", scenario.client_site, f"a replica id from 0 to {nodes - 1}")
+    if scenario.clients is not None and scenario.engine != Engine.EVENTS:
+        yield UsageError("clients", scenario.clients, "only with engine events")
+    if scenario.engine == Engine.EVENTS and nodes > MOST_EVENT_NODES:
+        yield UsageError("nodes", nodes, f"at most {MOST_EVENT_NODES} with engine events")
     if isinstance(scenario.placement, tuple):
+        if scenario.client_site in scenario.placement:
+            yield UsageError("client_site", scenario.client_site, "a replica that is not faulty")
         if scenario.placement[-1] >= nodes:
             yield UsageError("placement", scenario.placement, f"replica ids from 1 to {nodes - 1}")
         if scenario.byzantine_count != len(scenario.placement):

@@ -171,8 +171,7 @@ def _empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArr
     spare = np.arange(size - operation.size, dtype=np.uint32)
     replicate = np.concatenate([replicate, np.full(spare.size, 0xFFFFFFFF, np.uint32)])
     operation = np.concatenate([operation, spare])
-    live = np.flatnonzero(system.alive).astype(np.int32)
-    client = live[(uniforms(seed, DOMAIN_CLIENT, operation, replicate) * live.size).astype(np.int64)]
+    client = client_sites(system, operation, replicate)
     keys = [stream_key(seed, DOMAIN_OPERATION, r) for r in range(rounds + 2)]
     return Batch(
         operation=operation,
@@ -187,6 +186,16 @@ def _empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArr
         useful=np.empty((size, rounds), np.int64),
         repeats=np.empty((size, rounds), np.int64),
     )
+
+
+def client_sites(system: System, operation: NDArray[np.uint32], replicate: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """Replica with which the client of each operation sits: one that lives, drawn, or the scenario's `client_site`."""
+    scenario = system.plan.scenario
+    if scenario.client_site is not None:
+        return np.full(operation.size, scenario.client_site, np.int32)
+    live = np.flatnonzero(system.alive).astype(np.int32)
+    sites: NDArray[np.int32] = live[(uniforms(scenario.seed, DOMAIN_CLIENT, operation, replicate) * live.size).astype(np.int64)]
+    return sites
 
 
 def _join(parts: list[Operations]) -> Operations:

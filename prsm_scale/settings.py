@@ -18,6 +18,7 @@ from prsm_scale.axes import (
     PlacementChoice,
     Positive,
     Real,
+    ReplyQuorumChoice,
     Topology,
     TransportChoice,
     Whole,
@@ -80,7 +81,13 @@ class Settings(BaseModel):
     window: Positive = setting(64, "batches in flight at once")
     operation_timeout_ms: Real = setting(60_000.0, "time after which a client gives an operation up", gt=0)
     duration_s: Real = setting(60.0, "length of the test in virtual seconds", gt=0)
-    engine: EngineChoice = setting("rounds", "what computes a scenario")
+    engine: EngineChoice = setting("rounds", "what computes a scenario: rounds, events")
+    clients: Positive | None = setting(None, "clients that each wait for an answer and ask again, in place of rate (events)")
+    client_site: Whole | None = setting(None, "replica with which all clients sit [drawn for each operation]", ge=0)
+    reply_quorum: ReplyQuorumChoice | None = setting(
+        None, "matching replies that a client waits for: one, f_plus_one, quorum, majority, all [the protocol's]"
+    )
+    warmup: Whole | None = setting(None, "operations left out at first (events) [by utilisation, 50 to 1000]", ge=0)
     operations: Positive | None = setting(None, "operations per scenario [as many as `precision` needs]")
     precision: Real = setting(0.01, "95 % interval of the mean latency to reach, relative", gt=0, lt=1)
     replicates: Whole = setting(8, "independent repetitions that intervals come from", ge=2)

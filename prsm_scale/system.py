@@ -15,7 +15,7 @@ from prsm_scale.environments import Links, build_links
 from prsm_scale.errors import UsageError
 from prsm_scale.faults import PRIMARY, silent_replicas
 from prsm_scale.network import Floats, Network, build_network, ms_per_byte, queue_at_relays, transit
-from prsm_scale.protocols import Pattern, Protocol, Round, Senders, get_protocol, quorum, quorum_size
+from prsm_scale.protocols import Pattern, Protocol, QuorumLaw, Round, Senders, get_protocol, quorum, quorum_size
 from prsm_scale.resources import JobCosts, ResourceProfile, job_costs, replica_costs, resolve_profile, size_inputs
 from prsm_scale.topology import TopologyGraph, build_topology
 
@@ -245,7 +245,7 @@ def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8]) -> Rounds:
         relay_slot=np.full(len(steps), -1, np.int32),
         commit_round=names.index(plan.protocol.commit_round),
         commit_need=n - plan.faults,
-        client_need=quorum_size(steps[-1].quorum, n, plan.faults),
+        client_need=quorum_size(QuorumLaw(plan.scenario.reply_quorum or steps[-1].quorum), n, plan.faults),
     )
 
 

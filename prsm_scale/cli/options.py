@@ -11,7 +11,7 @@ from prsm_scale.config import AXES, Scenario, Sweep
 
 _FLAGS = {"byzantine_ratio": "byzantine"}
 _LISTS = ("regions", "placement")
-_HIDDEN = ("graph", "graph_digest", "engine")
+_HIDDEN = ("graph", "graph_digest")
 _AXIS_SECTION = "Axes: one value, or several separated by commas"
 _SETTING_SECTION = "Settings: one value each"
 RUN_SECTION = "This run"
