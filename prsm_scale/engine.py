@@ -52,20 +52,26 @@ class Operations:
         Request to last needed reply; inf if that never comes.
     commit_ms : ndarray of float64, shape (N,)
         Proposal to commit by n - f replicas; inf if never.
+    flight_ms : ndarray of float64, shape (N,)
+        Proposal to the primary's own commit, for which it has a place in the pipeline window; inf if never.
     breakdown_ms : ndarray of float64, shape (N, 6)
         Propagation, transmission, CPU, queueing, retransmission, view change.
     sent, useful, repeats : ndarray of int64, shape (N, rounds)
         Messages sent; those that arrived before their receiver's round was complete; losses.
+    transmissions : ndarray of float64, shape (N, rounds)
+        Transmissions over links, hops and repeats included.
     """
 
     replicate: NDArray[np.uint32]
     operation: NDArray[np.uint32]
     latency_ms: NDArray[np.float64]
     commit_ms: NDArray[np.float64]
+    flight_ms: NDArray[np.float64]
     breakdown_ms: NDArray[np.float64]
     sent: NDArray[np.int64]
     useful: NDArray[np.int64]
     repeats: NDArray[np.int64]
+    transmissions: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,9 +164,11 @@ class _Runner:
             if self.stop.is_set():
                 raise Stopped
         count = replicate.size
+        times = (batch.latency_ms, batch.commit_ms, batch.flight_ms, batch.breakdown_ms)
+        counts = (batch.sent[:count], batch.useful[:count], batch.repeats[:count])
         return Operations(
-            replicate, operation, batch.latency_ms[:count].astype(np.float64), batch.commit_ms[:count].astype(np.float64),
-            batch.breakdown_ms[:count].astype(np.float64), batch.sent[:count], batch.useful[:count], batch.repeats[:count],
+            replicate, operation, *(time[:count].astype(np.float64) for time in times), *counts,
+            transmissions=np.zeros((count, system.rounds.kind.size)),
         )  # fmt: skip
 
 
@@ -181,6 +189,7 @@ def _empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArr
         keys=np.array(keys, np.uint32),
         latency_ms=np.empty(size, np.float32),
         commit_ms=np.empty(size, np.float32),
+        flight_ms=np.empty(size, np.float32),
         breakdown_ms=np.empty((size, 6), np.float32),
         sent=np.empty((size, rounds), np.int64),
         useful=np.empty((size, rounds), np.int64),

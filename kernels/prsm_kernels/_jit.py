@@ -81,11 +81,20 @@ subkernel: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(**_in
 """Decorator of the larger pieces. Not callable from Python."""
 
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+uncounted_inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(forceinline=True, _nrt=False, **_internal)
+"""`inlined` for code that makes no arrays and so needs no reference counts, which cost more than small pieces themselves."""
+
+
+def uncounted_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`kernel` for code that makes no arrays, without reference counts."""
+    return kernel(function, _nrt=False)
+
+
+def kernel(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Compile `function` as a serial kernel that releases the GIL and is cached on disk."""
     if config.DISABLE_JIT:
         return function
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
     users_directory = config.CACHE_DIR
     config.CACHE_DIR = CACHE_DIRECTORY
     try:

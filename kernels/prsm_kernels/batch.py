@@ -148,6 +148,8 @@ def _end_block(rounds, paths, law, machines, batch, scratch, start):
     committed = kth_smallest(scratch.committed_ms, live, need, spread(np.float32(0.0)))
     proposed = load(scratch.done_ms, (n + batch.primary) * LANES)
     store(batch.commit_ms, start, select(committed < _INF, committed - proposed, committed))
+    decided = load(scratch.done_ms, row + batch.primary * LANES)
+    store(batch.flight_ms, start, select(decided < _INF, decided - proposed, decided))
     parts = batch.breakdown_ms[start : start + LANES]
     parts[:] = np.float32(0.0)
     begin_walk_back(rounds, scratch, batch.primary)

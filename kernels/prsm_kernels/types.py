@@ -135,6 +135,8 @@ class Batch(NamedTuple):
     """(B,) out: request to last needed reply, inf if never."""
     commit_ms: Floats
     """(B,) out: primary's proposal to commit by `commit_need` replicas."""
+    flight_ms: Floats
+    """(B,) out: primary's proposal to its own commit."""
     breakdown_ms: Floats
     """(B, 6) out, by `codes.PROPAGATION` ...: parts of the latency."""
     sent: NDArray[np.int64]
