@@ -1,22 +1,19 @@
 """Seconds and peak memory of whole commands, each in a process of its own.
 
-    python bench/commands.py [--quick]
-
 The cold sweep starts with an empty kernel cache and so includes compilation; the warm ones find what it left. Times are those of
-one run, but for ``--help``, where the best of five is taken. With ``--quick`` the two largest runs are left out.
+one run, but for ``--help``, where the best of five is taken.
 """
 
-import argparse
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 PROGRAM = [sys.executable, "-c", "from prsm_scale.cli import main; main()"]
-DEFAULT = ("sweep", "--nodes", "10..1000")
 
 
 class Measured(NamedTuple):
@@ -42,24 +39,20 @@ def measure(words: tuple[str, ...], folder: Path) -> Measured:
     return Measured(seconds, usage.ru_maxrss * unit / 2**20)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+def report(quick: bool) -> Iterator[str]:
+    """Lines of the table; `quick` sweeps to n = 100 and leaves the largest run out."""
+    sweep = ("sweep", "--nodes", "10..100" if quick else "10..1000")
+    large = ("sweep", "--nodes", "5000", "--operations", "16")
+    runs = [(" ".join(sweep), ", cold", sweep), (" ".join(sweep), ", warm", sweep)]
+    runs += [] if quick else [(" ".join(large), "", large)]
+    width = max(len(told + state) for told, state, _ in runs)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        runs = [("--help", min(measure(("--help",), folder) for _ in range(5)))]
-        small = ("sweep", "--nodes", "10..100")
-        for told, words in (("cold", small if quick else DEFAULT), ("warm", small if quick else DEFAULT)):
-            runs.append((f"{' '.join(words)}, {told}", measure(words, folder)))
-        if not quick:
-            large = ("sweep", "--nodes", "5000", "--operations", "16")
-            runs.append((" ".join(large), measure(large, folder)))
-    width = max(len(told) for told, _ in runs)
-    print(f"{'command':{width}}  {'s':>7}  {'peak MB':>7}")
-    for told, run in runs:
-        print(f"{told:{width}}  {run.seconds:7.2f}  {run.peak_mb:7.0f}")
+        yield f"{'command':{width}}  {'s':>7}  {'peak MB':>7}"
+        yield _line("--help", min(measure(("--help",), folder) for _ in range(5)), width)
+        for told, state, words in runs:
+            yield _line(told + state, measure(words, folder), width)
 
 
-if __name__ == "__main__":
-    main()
+def _line(told: str, run: Measured, width: int) -> str:
+    return f"{told:{width}}  {run.seconds:7.2f}  {run.peak_mb:7.0f}"

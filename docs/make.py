@@ -1,8 +1,9 @@
-"""Make what these pages take from the program itself: columns, the README's output and figure, the notebook's outputs.
+"""Make what these pages take from the program itself: columns, validation, the README's output and figure, the notebook's outputs.
 
-    python docs/make.py [--columns]
+    python docs/make.py [--columns | --validation]
 
-With ``--columns`` only docs/columns.md, in no time; else the README's commands and the notebook run too, in two minutes.
+With ``--columns`` only docs/columns.md, in no time; with ``--validation`` only docs/validation.md, in some minutes; else the
+README's commands and the notebook run too.
 """
 
 from __future__ import annotations
@@ -14,16 +15,27 @@ import sys
 import tempfile
 from pathlib import Path
 
-from prsm_scale.columns import FIT_COLUMNS, OPERATION_COLUMNS, SCENARIO_COLUMNS, docs_table
+from prsm_scale import validate
+from prsm_scale.columns import FIT_COLUMNS, OPERATION_COLUMNS, SCENARIO_COLUMNS, VALIDATION_COLUMNS, docs_table
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ROOT / "docs" / "columns.md"
+VALIDATION = ROOT / "docs" / "validation.md"
 README = ROOT / "README.md"
 
 _SECTIONS = (
     ("scenarios.parquet", "One row a scenario; the same columns in `scenarios.csv` and `scenarios.json`.", SCENARIO_COLUMNS),
-    ("fits.parquet", "One row for each group of scenarios that differ in n alone, quantity and law.", FIT_COLUMNS),
-    ("operations.parquet", "One row an operation; written by `prsm_scale.store.RunStore.write_operations`.", OPERATION_COLUMNS),
+    (
+        "fits.parquet",
+        "One row for each group of scenarios that differ in n alone, quantity and law; of `load`, that differ in the rate alone.",
+        FIT_COLUMNS,
+    ),
+    (
+        "operations.parquet",
+        "One row an operation, all scenarios of the run one after another; written where `--save-operations` asks for it.",
+        OPERATION_COLUMNS,
+    ),
+    ("validation.parquet", "One row a prediction that `validate` holds against something.", VALIDATION_COLUMNS),
 )
 _HEAD = """# Columns of a run's files
 
@@ -84,9 +96,13 @@ def main() -> None:
     """Write the pages."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--columns", action="store_true", help="write docs/columns.md only")
+    parser.add_argument("--validation", action="store_true", help="write docs/validation.md only")
     given = parser.parse_args()
-    COLUMNS.write_text(columns_page(), encoding="utf-8")
+    if not given.validation:
+        COLUMNS.write_text(columns_page(), encoding="utf-8")
     if not given.columns:
+        VALIDATION.write_text(validate().page, encoding="utf-8")
+    if not given.columns and not given.validation:
         readme = README.read_text(encoding="utf-8")
         README.write_text(with_outputs(readme), encoding="utf-8")
         for command in figure_commands(readme):

@@ -18,9 +18,11 @@ _HOMES = {
     "Round": "protocols",
     "Run": "runs",
     "load": "runs",
+    "load_curve": "load_runs",
     "parse_nodes": "nodes",
     "simulate": "runs",
     "sweep": "runs",
+    "validate": "ladders.run",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from prsm_scale.errors import PrsmScaleError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
@@ -89,3 +91,13 @@ def reason(error: BaseException) -> str:
     """Say in one line why an operation on a file failed."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text.splitlines()[0] if text else type(error).__name__
+
+
+@contextmanager
+def failing_in_one_line(folder: Path) -> Iterator[None]:
+    """Turn a failure to write below `folder` into an error that one line tells."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot write to {folder}: {reason(error)}; what was there is kept"
+        raise PrsmScaleError(message) from error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo
+from pydantic import BeforeValidator, Field, Strict, ValidationInfo
 
+from prsm_scale.costs import parse_costs, spell_costs
 from prsm_scale.errors import UsageError, one_of
 from prsm_scale.laws import LawField, parse_law
 from prsm_scale.nodes import parse_nodes
@@ -132,9 +133,9 @@ def choice(kinds: type[StrEnum]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def law(field: LawField) -> AfterValidator:
+def law(field: LawField) -> BeforeValidator:
     """Accept a law of delay or jitter, in its shortest spelling."""
-    return AfterValidator(lambda text: str(parse_law(text, field)))
+    return BeforeValidator(lambda text: str(parse_law(text, field)))
 
 
 def plain(value: Any) -> Any:
@@ -175,6 +176,11 @@ def check_protocol(value: Any, info: ValidationInfo) -> Any:
     return table.name if table is PROTOCOLS.get(table.name) else table
 
 
+def check_costs(value: Any, info: ValidationInfo) -> Any:
+    """Accept costs as text or as a mapping, in one spelling."""
+    return None if value is None else spell_costs(parse_costs(value, info.field_name or ""))
+
+
 def check_dissemination(value: Any) -> Any:
     """Accept the word that leaves the choice to the topology."""
     return None if value == AUTO else value
@@ -198,9 +204,9 @@ def check_placement(value: Any, info: ValidationInfo) -> Any:
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
-    """Wrap one value in a tuple, or make a tuple of several."""
+    """Wrap one value in a tuple, or make a tuple of several; a mapping is one, as its keys are no values."""
     value = plain(value)
-    if isinstance(value, Iterable) and not isinstance(value, str) and not is_graph(value):
+    if isinstance(value, Iterable) and not isinstance(value, str | Mapping) and not is_graph(value):
         return tuple(map(plain, value))
     return (value,)
 
@@ -244,6 +250,7 @@ PlacementChoice = Annotated[Any, BeforeValidator(check_placement)]
 JitterLaw = Annotated[str, law("jitter")]
 FilePath = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
 DelayLaw = Annotated[str, law("delay")]
+CostsText = Annotated[str, BeforeValidator(check_costs)]
 NodeAxis = Annotated[tuple[int, ...] | Literal["file"], BeforeValidator(check_node_axis)]
 ProfileChoice = Annotated[str, choice(Profile)]
 ProtocolChoice = Annotated[Any, BeforeValidator(check_protocol)]

@@ -1,19 +1,17 @@
-"""Work per operation, capacity, and waiting behind other operations."""
+"""Work per operation, and the capacity that follows from it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels import Machines
 from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_PRIMARY
 from prsm_scale.faults import PRIMARY
 from prsm_scale.network import transit
-from prsm_scale.system import System
+from prsm_scale.system import System, addressed_replicas
 
 Vector = NDArray[np.float64]
 
@@ -34,8 +32,6 @@ class Work:
         The busiest link whose own bandwidth is limited; 0 if there is none.
     sent_bytes : ndarray of float64, shape (n,)
         Bytes that each replica puts on its uplink.
-    cpu_burst_ms2, egress_burst_ms2 : ndarray of float64, shape (n,)
-        Second moments of the work's bursts: sum of burst times the part of it that comes at once.
     hops : ndarray of float64, shape (rounds,)
         Transmissions for each message sent, repeats left out.
     """
@@ -48,8 +44,6 @@ class Work:
     relay_ingress_ms: Vector
     link_ms: float
     sent_bytes: Vector
-    cpu_burst_ms2: Vector
-    egress_burst_ms2: Vector
     hops: Vector
 
 
@@ -59,8 +53,8 @@ class _Ledger:
     def __init__(self, system: System) -> None:
         self.system = system
         self.n = n = system.alive.size
-        self.cpu, self.relay_cpu, self.cpu_burst = np.zeros(n), np.zeros(n), np.zeros(n)
-        self.egress, self.relay_egress, self.egress_burst = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.cpu, self.relay_cpu = np.zeros(n), np.zeros(n)
+        self.egress, self.relay_egress = np.zeros(n), np.zeros(n)
         self.ingress, self.relay_ingress, self.sent = np.zeros(n), np.zeros(n), np.zeros(n)
         self.crossing_bytes = np.zeros(max(system.paths.target.size, 1))
         self.hops = np.ones(system.rounds.kind.size)
@@ -68,8 +62,6 @@ class _Ledger:
         self.out = system.machines.out_ms_per_byte.astype(np.float64)
         self.into = system.machines.in_ms_per_byte.astype(np.float64)
         self.again = 1.0 / (1.0 - system.network.loss) if system.plan.law.stream else 1.0
-        links = system.plan.links
-        self.spread_ms = max(links.condition.max_ms - links.condition.min_ms, 0.0)
 
     def round(self, r: int) -> None:
         rounds, job, n = self.system.rounds, self.system.plan.jobs[r], self.n
@@ -87,58 +79,81 @@ class _Ledger:
             self._send(senders, fanout * job.size_bytes)
         handling = rounds.handle_ms[r * n : (r + 1) * n] * arrivals
         handling[receivers] += job.quorum_ms
-        self._compute(np.arange(n), handling, single_ms=job.receive_ms)
-        copies = self.system.machines.copies if kind == AMONG_REPLICAS else np.ones(n)
-        self.ingress += arrivals * copies * job.size_bytes * self.into
-        self._relay(r, senders, receivers, arrivals)
+        self._compute(np.arange(n), handling)
+        flooded = self.system.network.kind == GOSSIP and kind == AMONG_REPLICAS
+        self.ingress += (self.system.network.copies * senders.size if flooded else arrivals) * job.size_bytes * self.into
+        if flooded:
+            self._flood(r, senders, arrivals)
+        elif self.system.network.relayed:
+            self._forward(r, senders)
+        else:
+            self._cross(r, senders)
 
-    def _compute(self, who: NDArray[np.int32] | NDArray[np.int64], work: Vector, single_ms: float | None = None) -> None:
-        """Book a burst of CPU work; messages that trickle in over the spread of delays queue less than a block."""
-        burst = work / self.cores
-        self.cpu[who] += burst
-        at_once = burst if single_ms is None else np.maximum(burst - self.spread_ms, np.minimum(single_ms, burst))
-        self.cpu_burst[who] += burst * at_once
+    def _compute(self, who: NDArray[np.int32] | NDArray[np.int64], work: Vector) -> None:
+        self.cpu[who] += work / self.cores
 
     def _send(self, who: NDArray[np.int32], size: Vector) -> None:
-        burst = size * self.out[who] * self.again
-        self.egress[who] += burst
-        self.egress_burst[who] += burst**2
+        self.egress[who] += size * self.out[who] * self.again
         self.sent[who] += size * self.again
 
-    def _relay(self, r: int, senders: NDArray[np.int32], receivers: NDArray[np.int32], arrivals: Vector) -> None:
-        system, job, n = self.system, self.system.plan.jobs[r], self.n
-        if not system.network.relayed:
-            if system.paths.target.size > 1 and system.rounds.kind[r] == AMONG_REPLICAS:
-                self.crossing_bytes[np.isin(system.paths.source, senders)] += job.size_bytes
-            return
-        if system.network.kind == GOSSIP and system.rounds.kind[r] == AMONG_REPLICAS:
-            onward = np.where(system.alive > 0, system.network.degree - 1.0, 0.0) * arrivals
-            edges = system.paths.target.size
-            addressed = system.rounds.addressed[r * n : (r + 1) * n].max()
-            self.hops[r] = (edges - (n - 1)) / max(int(addressed), 1)
-            self.crossing_bytes += senders.size * job.size_bytes * (edges - n + 1) / edges
-            self.relay_cpu += onward * (job.transit_ms + job.send_ms) / self.cores
-        else:
-            onward = self._unicast(r, senders, receivers)
-            forwarding = onward * (job.transit_ms + job.send_ms)
-            self.relay_cpu += forwarding / self.cores
-            self._compute(np.arange(n), forwarding, single_ms=job.transit_ms)
-            self.ingress += onward * job.size_bytes * self.into
-            self.relay_ingress += onward * job.size_bytes * self.into
+    def _cross(self, r: int, senders: NDArray[np.int32]) -> None:
+        """Book direct links: of their messages, those between a client and its own replica cross none."""
+        system, job = self.system, self.system.plan.jobs[r]
+        if system.rounds.kind[r] != AMONG_REPLICAS:
+            site, live = system.plan.scenario.client_site, float(system.alive.sum())
+            met = 1.0 / live if site is None or senders.size else float(site == PRIMARY)
+            self.hops[r] = 1.0 - met
+        elif system.paths.target.size > 1:
+            self.crossing_bytes[np.isin(system.paths.source, senders)] += job.size_bytes
+
+    def _flood(self, r: int, senders: NDArray[np.int32], arrivals: Vector) -> None:
+        """Book what flooding costs besides handling: further copies, and messages that are not for this replica."""
+        system, job, network, n = self.system, self.system.plan.jobs[r], self.system.network, self.n
+        passed = np.where(system.alive > 0, float(senders.size), 0.0)
+        passed[senders] -= 1.0
+        onward = passed * (network.degree - 1.0)
+        further = network.copies * senders.size - passed
+        forwarding = onward * job.send_ms + further * job.transit_ms
+        others = passed - arrivals
+        again = np.maximum(network.copies - 1.0, 0.0) * job.transit_ms
+        # handling holds forwarding and further copies of what is for this replica
+        booked = arrivals * ((network.degree - 1.0) * job.send_ms + again)
+        self._compute(np.arange(n), forwarding + others * job.transit_ms - booked)
+        self.relay_cpu += (forwarding + others * job.transit_ms) / self.cores
+        self.hops[r] = network.flood_hops / max(int(system.rounds.addressed[r * n : (r + 1) * n].max()), 1)
+        edges = system.paths.target.size
+        self.crossing_bytes += senders.size * job.size_bytes * network.flood_hops / edges
         self.relay_egress += onward * job.size_bytes * self.out * self.again
         self._send(np.arange(n, dtype=np.int32), onward * job.size_bytes)
 
-    def _unicast(self, r: int, senders: NDArray[np.int32], receivers: NDArray[np.int32]) -> Vector:
-        """Messages each replica forwards; clients sit with every live replica equally often."""
+    def _forward(self, r: int, senders: NDArray[np.int32]) -> None:
+        """Book what relays do for unicast messages."""
+        job, n = self.system.plan.jobs[r], self.n
+        onward = self._unicast(r, senders)
+        forwarding = onward * (job.transit_ms + job.send_ms)
+        self.relay_cpu += forwarding / self.cores
+        self._compute(np.arange(n), forwarding)
+        self.ingress += onward * job.size_bytes * self.into
+        self.relay_ingress += onward * job.size_bytes * self.into
+        self.relay_egress += onward * job.size_bytes * self.out * self.again
+        self._send(np.arange(n, dtype=np.int32), onward * job.size_bytes)
+
+    def _unicast(self, r: int, senders: NDArray[np.int32]) -> Vector:
+        """Messages each replica forwards; clients sit with every live replica equally often, or at one site."""
         system, n = self.system, self.n
+        site = system.plan.scenario.client_site
+        if system.rounds.kind[r] == AMONG_REPLICAS:
+            wanted = addressed_replicas(system.rounds, r, n)
+        elif site is None:
+            wanted = (system.alive > 0).astype(np.uint8)
+        else:
+            wanted = (np.arange(n) == site).astype(np.uint8)
         among = system.rounds.kind[r] == AMONG_REPLICAS
-        wanted = np.zeros(n, np.uint8)
-        wanted[receivers if among else np.flatnonzero(system.alive)] = 1
         start = senders if senders.size else np.array([PRIMARY], np.int32)
         carried = transit(system.network, start, wanted)
         share = 1.0 if among else 1.0 / wanted.sum()
         self.crossing_bytes += carried.crossing * share * system.plan.jobs[r].size_bytes
-        messages = start.size * (wanted.sum() if not among else max(1, wanted.sum() - (1 if start.size > 1 else 0)))
+        messages = start.size * wanted.sum() - (wanted[start].sum() if among else 0)
         self.hops[r] = carried.hops / max(1.0, float(messages))
         return np.asarray(carried.through[start].sum(axis=0) * share, np.float64)
 
@@ -148,7 +163,7 @@ class _Ledger:
         link = float((self.crossing_bytes[limited] * edge[limited]).max()) * self.again if limited.any() else 0.0
         return Work(
             self.cpu, self.relay_cpu, self.egress, self.relay_egress, self.ingress, self.relay_ingress, link,
-            self.sent, self.cpu_burst, self.egress_burst, self.hops,
+            self.sent, self.hops,
         )  # fmt: skip
 
 
@@ -194,38 +209,3 @@ def mean_demands(works: Sequence[Work]) -> dict[str, float]:
     """Demands of each resource class, averaged over replicates."""
     each = [demands(work) for work in works]
     return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
-
-
-def with_waits(machines: Machines, work: Work, proposals_per_ms: float, duration_ms: float) -> Machines:
-    """Machines on which messages also wait behind those of other operations.
-
-    Parameters
-    ----------
-    machines : Machines
-    work : Work
-    proposals_per_ms : float
-        Poisson rate at which proposals come.
-    duration_ms : float
-        Length of the test, which bounds a queue that is about as busy as it can be.
-
-    Returns
-    -------
-    Machines
-        A message waits with probability rho, the resource's utilisation, and then for an exponential time; its mean follows the
-        Pollaczek-Khinchine formula with the second moment of the work's bursts.
-    """
-
-    def waits(busy: Vector, burst: Vector) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        rho = np.minimum(proposals_per_ms * busy, 1.0)
-        variance = proposals_per_ms * burst
-        # a critical queue grows like reflected Brownian motion, whose mean over a time T is (2/3) sqrt(2 T variance / pi)
-        longest = (2.0 / 3.0) * np.sqrt(2.0 * variance * duration_ms / math.pi)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = np.where(rho < 1.0, np.minimum(variance / (2.0 * (1.0 - rho)), longest), longest)
-            conditional = np.where(rho > 0, mean / rho, 0.0)
-            log = np.where(rho > 0, np.log(rho), -1e30)
-        return conditional.astype(np.float32), log.astype(np.float32)
-
-    cpu, cpu_log = waits(work.cpu_ms, work.cpu_burst_ms2)
-    nic, nic_log = waits(work.egress_ms, work.egress_burst_ms2)
-    return machines._replace(cpu_wait_ms=cpu, cpu_wait_log=cpu_log, nic_wait_ms=nic, nic_wait_log=nic_log)

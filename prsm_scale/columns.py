@@ -57,14 +57,26 @@ def _real(name: str, unit: str, meaning: str, nullable: bool = True) -> Column:
     return Column(name, "float64", unit, meaning, nullable)
 
 
-def _estimate(name: str, unit: str, meaning: str) -> tuple[Column, Column, Column]:
-    """Make the columns of a value and of the ends of its 95 % interval, the unit staying last in the name."""
+def interval_names(name: str) -> tuple[str, str]:
+    """Names of the columns that hold the ends of a value's 95 % interval, the unit staying last.
+
+    Examples
+    --------
+    >>> interval_names("mean_latency_ms")
+    ('mean_latency_low_ms', 'mean_latency_high_ms')
+    """
     suffix = "_ms" if name.endswith("_ms") else ""
     stem = name.removesuffix(suffix)
+    return f"{stem}_low{suffix}", f"{stem}_high{suffix}"
+
+
+def _estimate(name: str, unit: str, meaning: str) -> tuple[Column, Column, Column]:
+    """Make the columns of a value and of the ends of its 95 % interval."""
+    low, high = interval_names(name)
     return (
         _real(name, unit, meaning),
-        _real(f"{stem}_low{suffix}", unit, f"lower end of the 95 % interval of {name}"),
-        _real(f"{stem}_high{suffix}", unit, f"upper end of the 95 % interval of {name}"),
+        _real(low, unit, f"lower end of the 95 % interval of {name}"),
+        _real(high, unit, f"upper end of the 95 % interval of {name}"),
     )
 
 
@@ -165,7 +177,7 @@ FIT_COLUMNS: tuple[Column, ...] = (
     _text("run_id", "run that the fitted rows belong to"),
     *_AXES,
     _text("quantity", "column that was fitted, and the basis of the efficiency"),
-    _text("law", "usl, power, logarithmic or linear, each over the number of replicas n"),
+    _text("law", "usl, power, logarithmic or linear, each over the number of replicas n; queueing, over the load at one n"),
     Column(
         "chosen",
         "bool",
@@ -183,6 +195,8 @@ FIT_COLUMNS: tuple[Column, ...] = (
     *_estimate("exponent", "", "power: exponent of n, negative where the quantity falls with n"),
     *_estimate("intercept", "unit of the quantity", "logarithmic, linear: constant term"),
     *_estimate("slope", "unit of the quantity", "logarithmic: per unit of ln n; linear: per replica"),
+    *_estimate("base_latency_ms", "ms", "queueing: latency L0 of an idle system, in L0 + a rho / (2 (1 - rho))"),
+    *_estimate("wait_scale_ms", "ms", "queueing: factor a of the wait, in an M/D/1 queue the service time"),
     _real("aicc", "", "corrected Akaike criterion on log residuals; missing with too few points"),
     _real("delta_aicc", "", "aicc less the smallest aicc of the laws tried on this quantity"),
     _real("rmse_log", "", "root mean square of the log residuals: the relative misfit"),
@@ -198,6 +212,13 @@ FIT_COLUMNS: tuple[Column, ...] = (
     ),
     _real("mean_efficiency", "", "throughput: mean of (X / X0) / (n / n0) over the n above nodes_min"),
     _text("efficiency_tier", "throughput: excellent, good, moderate or poor by mean_efficiency", nullable=True),
+    _real("capacity_ops_per_second", "1/s", "queueing: saturation_ops_per_second at rate 0, of which loads rho are fractions"),
+    _real("load_min", "", "queueing: smallest load among the points"),
+    _real("load_max", "", "queueing: largest load among the points"),
+    *_estimate("knee_load", "", "queueing: load of the greatest throughput over latency, 1 / (1 + sqrt(a / (2 L0)))"),
+    _real("knee_ops_per_second", "1/s", "queueing: throughput at knee_load"),
+    _real("knee_latency_ms", "ms", "queueing: latency that the law gives at knee_load"),
+    _real("grid_knee_load", "", "queueing: simulated load of the greatest throughput over latency"),
     _text("flags", "what to beware of, comma separated; empty where nothing"),
 )
 
@@ -208,6 +229,28 @@ OPERATION_COLUMNS: tuple[Column, ...] = (
     _real("latency_ms", "ms", "client latency; missing where the operation did not succeed"),
     _real("commit_ms", "ms", "commit time; missing where nothing committed"),
     Column("success", "bool", "", "whether the client had its answer within the time-out", False),
+)
+
+
+VALIDATION_COLUMNS: tuple[Column, ...] = (
+    _text("run_id", "run that the row belongs to"),
+    _text("ladder", "closed_forms, engines, peers or measurements"),
+    _text("case", "name of what was predicted"),
+    _text("group", "what is alike about rows: kind of form, regime, peer, or what dominates a measured value"),
+    _text("engine", "engine that predicts; empty where nothing was run"),
+    _text("metric", "quantity; a column of scenarios.parquet, or messages_per_replica, bytes_per_replica or ks_distance"),
+    _text("unit", "unit of both values"),
+    _integer("node_count", "replicas n", nullable=True),
+    *_estimate("predicted", "", "value that the engine gives"),
+    *_estimate("reference", "", "value that it is held against: known, of the other engine, of a peer, or measured"),
+    *_estimate("error", "", "predicted / reference - 1, with the interval of both; a Kolmogorov-Smirnov distance as it is"),
+    _real("bar", "", "largest error allowed; missing where the row has none of its own"),
+    _text("verdict", "pass, within noise, fail, no bar, or not run"),
+    _text("why", "why the row was not run; empty where it was"),
+    _text("note", "what was used and why"),
+    _text("source", "where the reference comes from"),
+    _text("locator", "where in the source"),
+    _text("scenario", "the whole scenario as JSON; empty where there is none"),
 )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from functools import cached_property, lru_cache
 from itertools import islice, product
@@ -42,6 +42,7 @@ from prsm_scale.axes import (
     is_user_graph,
 )
 from prsm_scale.errors import UsageError
+from prsm_scale.laws import from_folder, law_file
 from prsm_scale.nodes import FEWEST_NODES, MOST_NODES, parse_nodes
 from prsm_scale.settings import ONLY_WITH, Settings, setting
 
@@ -158,8 +159,7 @@ class Scenario(Settings):
         settings = self.model_dump(mode="json")
         if self.graph_digest:
             settings["topology"] = GRAPH_OBJECT
-        if self.latency_matrix:
-            settings["latency_matrix"] = hashlib.sha256(Path(self.latency_matrix).read_bytes()).hexdigest()
+        settings |= {name: _file_digest(path, Path(path).stat().st_mtime_ns) for name, path in _files(self).items()}
         if not isinstance(self.protocol, str):
             settings["protocol"] = _table_digest(self.protocol)
         canonical = json.dumps(settings, sort_keys=True, allow_nan=False)
@@ -268,6 +268,11 @@ def load_sweep(path: str | Path, **overrides: Any) -> Sweep:
     UsageError
         If the file cannot be read, is not TOML, or as `Sweep` does.
     """
+    return Sweep(**(read_config(path) | overrides))
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Settings of a TOML file, paths in it relative to its own folder; see `load_sweep`."""
     file = Path(path)
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -275,14 +280,21 @@ def load_sweep(path: str | Path, **overrides: Any) -> Sweep:
         raise UsageError("config", str(path), f"a TOML file that can be read ({error.strerror})") from None
     except ValueError as error:
         raise UsageError("config", str(path), f"a file in TOML ({error})") from None
-    for name, is_path in (
-        ("topology", is_graph_file),
-        ("latency_matrix", lambda value: isinstance(value, str)),
-    ):
+    for name, located in _FROM_FOLDER.items():
         if name in settings:
-            values = [str(file.parent / v) if is_path(v) else v for v in as_tuple(settings[name])]
-            settings[name] = values if name in AXES else values[0]
-    return Sweep(**(settings | overrides))
+            value = settings[name]
+            several = isinstance(value, list)
+            settings[name] = [located(one, file.parent) for one in value] if several else located(value, file.parent)
+    return settings
+
+
+_FROM_FOLDER: dict[str, Callable[[Any, Path], Any]] = {
+    "topology": lambda value, folder: str(folder / value) if is_graph_file(value) else value,
+    "latency_matrix": lambda value, folder: str(folder / value) if isinstance(value, str) else value,
+    "delay": from_folder,
+    "jitter": from_folder,
+}
+"""How to take what a setting names from the folder of its configuration file."""
 
 
 @lru_cache(maxsize=16)
@@ -306,6 +318,17 @@ def _user_graph(topology: Any, graph: Any) -> tuple[Any, TopologyGraph]:
     return graph, graph_topology(graph)
 
 
+def _files(scenario: Scenario) -> dict[str, str]:
+    """Path of the file behind each setting that has one; graphs have a digest of their own."""
+    laws = {name: law_file(getattr(scenario, name)) for name in ("delay", "jitter")}
+    return {name: path for name, path in {"latency_matrix": scenario.latency_matrix, **laws}.items() if path}
+
+
+@lru_cache(maxsize=16)
+def _file_digest(path: str, _modified_ns: int) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def _listed_ratio(placement: Any, nodes: Any) -> float:
     return min(1.0, len(as_tuple(placement)) / nodes) if isinstance(nodes, int) and nodes > 0 else 0.0
 
@@ -320,8 +343,9 @@ def _contradictions(scenario: Scenario) -> Iterator[UsageError]:
                 yield UsageError(name, getattr(scenario, name), "left out where delay stands in its place")
     if scenario.mesh_degree is not None and scenario.mesh_degree >= nodes:
         yield UsageError("mesh_degree", scenario.mesh_degree, f"less than nodes, which is {nodes}")
-    if scenario.latency_matrix is not None and not Path(scenario.latency_matrix).is_file():
-        yield UsageError("latency_matrix", scenario.latency_matrix, "a CSV file that is there")
+    for name, path in _files(scenario).items():
+        if not Path(path).is_file():
+            yield UsageError(name, getattr(scenario, name), "a CSV file that is there")
     if scenario.client_site is not None and scenario.client_site >= nodes:
         yield UsageError("client_site", scenario.client_site, f"a replica id from 0 to {nodes - 1}")
     if scenario.clients is not None and scenario.engine != Engine.EVENTS:

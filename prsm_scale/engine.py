@@ -3,134 +3,43 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prsm_kernels import LANES, Batch, make_scratch, simulate, stream_key, uniforms
-from prsm_kernels.codes import GOSSIP, QUEUEING, ROUTED
+from prsm_kernels.batch import BLOCK
+from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING, ROUTED
 from prsm_kernels.rng import DOMAIN_ARRIVAL, DOMAIN_CLIENT, DOMAIN_OPERATION
-from prsm_scale.capacity import Work, mean_demands, with_waits, work_of
+from prsm_scale.axes import Engine
+from prsm_scale.capacity import Work, demands, mean_demands, work_of
 from prsm_scale.faults import PRIMARY, varies
+from prsm_scale.outcome import (
+    FIRST,
+    MOST,
+    Capacity,
+    Crew,
+    Operations,
+    Outcome,
+    Progress,
+    Stopped,
+    join,
+    more_operations,
+)
 from prsm_scale.system import Plan, System, build_system, make_plan, relay_centrality
+from prsm_scale.waiting import loaded
 
-FIRST, MOST = 400, 50_000
-"""Operations simulated at first and at most, where the user leaves the number to the precision.
-
-The first are as many as bound the 99th percentile from above: 0.99**400 < 0.025.
-"""
 MOST_MESSAGES = 4_000_000_000
 _CALL_MESSAGES = 12_000_000
 _SCRATCH_BYTES = 1_200_000_000
-_Z = 1.959963984540054
-_GROWTH = 1.15
-"""Margin on the number of operations that the variance seen so far asks for."""
-
-Progress = Callable[[int, int], None]
-"""Called with (operations done, operations known to be needed)."""
 
 
-class Stopped(Exception):
-    """The caller asked to stop."""
-
-
-@dataclass(frozen=True, eq=False)
-class Operations:
-    """Operations of one or more replicates of a system, one element or row for each.
-
-    Attributes
-    ----------
-    replicate, operation : ndarray of uint32, shape (N,)
-    latency_ms : ndarray of float64, shape (N,)
-        Request to last needed reply; inf if that never comes.
-    commit_ms : ndarray of float64, shape (N,)
-        Proposal to commit by n - f replicas; inf if never.
-    flight_ms : ndarray of float64, shape (N,)
-        Proposal to the primary's own commit, for which it has a place in the pipeline window; inf if never.
-    breakdown_ms : ndarray of float64, shape (N, 6)
-        Propagation, transmission, CPU, queueing, retransmission, view change.
-    sent, useful, repeats : ndarray of int64, shape (N, rounds)
-        Messages sent; those that arrived before their receiver's round was complete; losses.
-    transmissions : ndarray of float64, shape (N, rounds)
-        Transmissions over links, hops and repeats included.
-    """
-
-    replicate: NDArray[np.uint32]
-    operation: NDArray[np.uint32]
-    latency_ms: NDArray[np.float64]
-    commit_ms: NDArray[np.float64]
-    flight_ms: NDArray[np.float64]
-    breakdown_ms: NDArray[np.float64]
-    sent: NDArray[np.int64]
-    useful: NDArray[np.int64]
-    repeats: NDArray[np.int64]
-    transmissions: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """A simulated scenario.
-
-    Attributes
-    ----------
-    plan : Plan
-    operations : Operations
-        In the order simulated, waiting behind others and backlog included.
-    systems : tuple of System
-        One, or one for each replicate where faulty replicas differ.
-    works : tuple of Work
-    demand_ms : dict of str to float
-        Time for which each proposal occupies the busiest member of each resource class, and its share of the window, which is
-        inf where no operation ends.
-    wall_seconds : float
-    messages : int
-        Messages simulated.
-    """
-
-    plan: Plan
-    operations: Operations
-    systems: tuple[System, ...]
-    works: tuple[Work, ...]
-    demand_ms: dict[str, float]
-    wall_seconds: float
-    messages: int
-
-    @property
-    def scenario(self) -> Any:
-        """The scenario simulated."""
-        return self.plan.scenario
-
-    @property
-    def latency_ms(self) -> NDArray[np.float64]:
-        """Latency of each operation, ms; inf if it never ends."""
-        return self.operations.latency_ms
-
-    @property
-    def commit_ms(self) -> NDArray[np.float64]:
-        """Commit time of each operation, ms; inf if it never commits."""
-        return self.operations.commit_ms
-
-    @cached_property
-    def row(self) -> dict[str, Any]:
-        """The scenario's row of results, see `prsm_scale.columns.SCENARIO_COLUMNS`."""
-        from prsm_scale.metrics import scenario_row
-
-        return scenario_row(self)
-
-
-@dataclass
-class _Runner:
-    """Threads that carry out batches, and the switch that stops them."""
-
-    threads: int
-    stop: threading.Event = field(default_factory=threading.Event)
+class _Runner(Crew):
+    """Threads that carry out batches."""
 
     def run(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32], tick: Progress) -> Operations:
         """Simulate operations of one system."""
@@ -143,32 +52,36 @@ class _Runner:
         parts: dict[int, Operations] = {}
         with ThreadPoolExecutor(threads) as pool:
             futures = {
-                pool.submit(self._task, system, replicate[a:b], operation[a:b]): a
+                pool.submit(self._task, system, replicate[a:b], operation[a:b], tick): a
                 for a, b in zip(edges[:-1], edges[1:], strict=True)
                 if b > a
             }
             try:
                 for future in as_completed(futures):
                     parts[futures[future]] = future.result()
-                    tick(parts[futures[future]].replicate.size, 0)
             except BaseException:
                 self.stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-        return _join([parts[a] for a in sorted(parts)])
+        return join([parts[a] for a in sorted(parts)])
 
-    def _task(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Operations:
+    def _task(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32], tick: Progress) -> Operations:
         batch = _empty_batch(system, replicate, operation)
         scratch = make_scratch(system.rounds, system.paths, system.machines)
-        while not simulate(system.rounds, system.paths, system.plan.law, system.machines, batch, scratch, _CALL_MESSAGES):
+        count, told, done = replicate.size, 0, False
+        while not done:
+            done = simulate(system.rounds, system.paths, system.plan.law, system.machines, batch, scratch, _CALL_MESSAGES)
             if self.stop.is_set():
                 raise Stopped
-        count = replicate.size
-        times = (batch.latency_ms, batch.commit_ms, batch.flight_ms, batch.breakdown_ms)
-        counts = (batch.sent[:count], batch.useful[:count], batch.repeats[:count])
+            ended = min(int(scratch.progress[BLOCK]) * LANES, count)
+            tick(ended - told, 0, int(batch.sent[told:ended].sum()))
+            told = ended
+        latency, commit, flight, parts = (
+            times[:count].astype(np.float64) for times in (batch.latency_ms, batch.commit_ms, batch.flight_ms, batch.breakdown_ms)
+        )
         return Operations(
-            replicate, operation, *(time[:count].astype(np.float64) for time in times), *counts,
-            transmissions=np.zeros((count, system.rounds.kind.size)),
+            replicate, operation, latency, commit, flight, parts, batch.sent[:count], batch.useful[:count],
+            batch.repeats[:count], np.zeros((count, system.rounds.kind.size)),
         )  # fmt: skip
 
 
@@ -207,11 +120,6 @@ def client_sites(system: System, operation: NDArray[np.uint32], replicate: NDArr
     return sites
 
 
-def _join(parts: list[Operations]) -> Operations:
-    names = Operations.__dataclass_fields__
-    return Operations(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-
-
 def message_cost(system: System) -> int:
     """Messages drawn for one operation, about."""
     rounds = system.rounds
@@ -221,7 +129,7 @@ def message_cost(system: System) -> int:
 
 
 def simulate_scenario(scenario: Any, threads: int | None = None, tick: Progress | None = None) -> Outcome:
-    """Simulate a scenario.
+    """Simulate a scenario on the engine that it names.
 
     Parameters
     ----------
@@ -241,18 +149,17 @@ def simulate_scenario(scenario: Any, threads: int | None = None, tick: Progress 
     UsageError
         If graph, matrix or protocol do not serve.
     """
+    threads, tick = threads or os.cpu_count() or 1, tick or (lambda *_: None)
+    if scenario.engine == Engine.EVENTS:
+        from prsm_scale.event_engine import simulate_events
+
+        return simulate_events(scenario, Crew(threads), tick)
     begun = time.perf_counter()
-    runner = _Runner(threads or os.cpu_count() or 1)
-    plan = make_plan(scenario)
-    job = _Job(plan, runner, tick or (lambda done, needed: None))
+    job = _Job(make_plan(scenario), _Runner(threads), tick)
     job.to_precision()
-    operations = job.joined()
-    demand = mean_demands(job.works)
-    demand["pipeline_window"] = job.flight_ms(max(demand.values())) / scenario.window
-    finite = [value for value in demand.values() if np.isfinite(value)]
-    operations = _with_backlog(plan, operations, max(finite))
-    wall = time.perf_counter() - begun
-    return Outcome(plan, operations, tuple(job.systems), tuple(job.works), demand, wall, int(operations.sent.sum()))
+    capacity, operations = job.capacity()
+    wall, messages = time.perf_counter() - begun, int(operations.sent.sum())
+    return Outcome(job.plan, operations, job.clusters(operations), tuple(job.systems), tuple(job.works), capacity, wall, messages)
 
 
 class _Job:
@@ -262,107 +169,138 @@ class _Job:
         self.plan, self.runner, self.tick = plan, runner, tick
         self.varied = varies(plan.scenario)
         self.centrality = relay_centrality(plan)
+        self.per_ms = plan.scenario.rate / plan.scenario.batch / 1000.0
+        self.idle: list[System] = []
         self.systems: list[System] = []
         self.works: list[Work] = []
         self.parts: list[Operations] = []
         self.done = 0
 
-    def joined(self) -> Operations:
-        return _join(self.parts)
+    def clusters(self, operations: Operations) -> NDArray[np.int64]:
+        """Number of the independent group of each operation: the 16 that share the strata of their waits, or the whole replicate."""
+        replicate = operations.replicate.astype(np.int64)
+        return replicate if self.varied else replicate << 32 | (operations.operation >> 4).astype(np.int64)
 
     def _system(self, replicate: int) -> System:
         if not self.varied and self.systems:
             return self.systems[0]
-        system = build_system(self.plan, replicate, self.centrality)
-        work = work_of(system)
-        scenario = self.plan.scenario
-        if not self.systems:
-            self.idle = system
-        rate = scenario.rate / scenario.batch / 1000.0
-        waiting = with_waits(system.machines, work, rate, scenario.duration_s * 1000.0)
-        system = replace(system, machines=waiting)
-        self.systems.append(system)
+        idle = build_system(self.plan, replicate, self.centrality)
+        work = work_of(idle)
+        self.idle.append(idle)
+        self.systems.append(loaded(idle, work, self.per_ms, self.plan.scenario.duration_s * 1000.0))
         self.works.append(work)
-        return system
+        return self.systems[-1]
 
-    def _run(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> None:
-        self.parts.append(self.runner.run(system, replicate, operation, self.tick))
+    def _run(self, place: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> None:
+        part = self.runner.run(self.systems[place], replicate, operation, self.tick)
+        self.parts.append(replace(part, transmissions=_transmissions(self.systems[place], self.works[place], part)))
         self.done += replicate.size
-
-    def flight_ms(self, busiest_ms: float) -> float:
-        """Mean time for which an operation fills a place in the window, inf where no operation ends.
-
-        It bounds the capacity by what it is in an idle system; where even with waiting it is no bound, that is not looked into.
-        """
-        loaded = _mean_of_ended(self.joined())
-        if loaded <= busiest_ms * self.plan.scenario.window or np.isinf(loaded):
-            return loaded
-        count = min(self.done, FIRST)
-        number = np.arange(count, dtype=np.uint32)
-        return _mean_of_ended(self.runner.run(self.idle, np.zeros(count, np.uint32), number, lambda done, needed: None))
 
     def extend(self, count: int) -> None:
         """Simulate so many further operations."""
+        replicates = self.plan.scenario.replicates
         if self.varied:
-            replicates = self.plan.scenario.replicates
             each = -(-count // replicates) if not self.parts else self.parts[0].replicate.size
             while count > 0:
                 size = min(each, count)
                 number = len(self.systems)
-                self._run(self._system(number), np.full(size, number, np.uint32), np.arange(size, dtype=np.uint32))
+                self._system(number)
+                self._run(number, np.full(size, number, np.uint32), np.arange(size, dtype=np.uint32))
                 count -= size
         else:
+            self._system(0)
             index = np.arange(self.done, self.done + count)
-            group, replicates = index // LANES, self.plan.scenario.replicates
+            group = index // LANES
             operation = group // replicates * LANES + index % LANES
-            self._run(self._system(0), (group % replicates).astype(np.uint32), operation.astype(np.uint32))
+            self._run(0, (group % replicates).astype(np.uint32), operation.astype(np.uint32))
 
     def to_precision(self) -> None:
-        wanted = self.plan.scenario.operations
-        if wanted is not None:
-            self.tick(0, wanted)
-            self.extend(wanted)
+        """Simulate as many operations as the scenario asks for or needs."""
+        scenario = self.plan.scenario
+        if scenario.operations is not None:
+            self.tick(0, scenario.operations)
+            self.extend(scenario.operations)
             return
-        cost = message_cost(self._system(0))
-        if self.varied:
-            self.systems.clear()
-            self.works.clear()
+        cost = message_cost(build_system(self.plan, 0, self.centrality))
         most = max(FIRST, min(MOST, MOST_MESSAGES // cost))
         count = FIRST
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
-            count = min(self._needed(), most) - self.done
+            if self.per_ms * max(mean_demands(self.works).values()) >= 1.0:
+                return  # a backlog grows for as long as the test lasts: there is no mean to be precise about
+            operations = join(self.parts)
+            needed = more_operations(scenario, operations, self.clusters(operations), not self.varied)
+            count = min(needed, most) - self.done
 
-    def _needed(self) -> int:
-        """Operations that bring the mean's interval within the precision and bound the 99th percentile, by what is seen."""
-        from prsm_scale.metrics import clusters, effective_size, mean_and_error
+    def _parts_of(self, place: int) -> Operations:
+        """Operations simulated on one of the systems."""
+        return self.parts[place] if self.varied else join(self.parts)
 
+    def _flight_ms(self, place: int, busiest_ms: float) -> float:
+        """Mean time for which a proposal fills a place in the window, inf where none is ever decided.
+
+        It bounds the capacity by what it is in an idle system; where even with waiting it is no bound, that is not looked into.
+        """
+        part = self._parts_of(place)
+        loaded = _mean_of_finite(part.flight_ms)
+        if loaded <= busiest_ms * self.plan.scenario.window or np.isinf(loaded):
+            return loaded
+        number = np.arange(min(part.operation.size, FIRST), dtype=np.uint32)
+        replicate = np.full(number.size, part.replicate[0], np.uint32)
+        return _mean_of_finite(self.runner.run(self.idle[place], replicate, number, lambda *_: None).flight_ms)
+
+    def capacity(self) -> tuple[Capacity, Operations]:
+        """What the systems can do, on average, and the operations with the backlog of a system that is offered more."""
         scenario = self.plan.scenario
-        if scenario.rate / scenario.batch / 1000.0 * max(mean_demands(self.works).values()) >= 1.0:
-            return 0  # a backlog grows for as long as the test lasts: there is no mean to be precise about
-        operations = self.joined()
-        ended = operations.latency_ms <= scenario.operation_timeout_ms
-        if ended.sum() < 2:
-            return 0
-        latency = operations.latency_ms[ended]
-        mean, error = mean_and_error(latency, clusters(operations, self.varied)[ended])
-        share = (_Z * error / mean / scenario.precision) ** 2 if mean > 0 else 0.0
-        share = max(share, FIRST / effective_size(latency, error, self.varied))
-        return 0 if share <= 1.0 else int(self.done * min(share * _GROWTH, 8.0)) + 1
+        most, done, shares, binding = [], [], [], []
+        each: list[dict[str, float]] = []
+        parts: list[Operations] = []
+        for place, work in enumerate(self.works):
+            demand = demands(work)
+            demand["pipeline_window"] = self._flight_ms(place, max(demand.values())) / scenario.window
+            each.append(demand)
+            finite = {name: value for name, value in demand.items() if np.isfinite(value)}
+            name = max(finite, key=lambda key: finite[key])
+            bound = finite[name]
+            parts.append(_with_backlog(self.plan, self._parts_of(place), self.per_ms * bound))
+            ended = float(np.isfinite(parts[-1].latency_ms).mean())
+            in_time = float((parts[-1].latency_ms <= scenario.operation_timeout_ms).mean())
+            most.append(0.0 if ended == 0.0 else ended / bound if bound > 0.0 else np.inf)
+            # of a growing backlog, what the test's duration leaves unserved is not done
+            done.append(self.per_ms * min(in_time, ended / max(1.0, self.per_ms * bound)))
+            shares.append(ended * parts[-1].operation.size)
+            binding.append(name if bound > 0.0 else None)
+        weight = np.array([part.operation.size for part in parts], np.float64)
+        names = sorted({name for name, share in zip(binding, shares, strict=True) if share > 0.0 and name})
+        bottleneck = max(names, key=lambda n: sum(s for b, s in zip(binding, shares, strict=True) if b == n), default=None)
+        demand_ms = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+        average = float(np.average(most, weights=weight)), float(np.average(done, weights=weight))
+        return Capacity(average[0], bottleneck, demand_ms, average[1]), join(parts)
 
 
-def _mean_of_ended(operations: Operations) -> float:
-    ended = operations.latency_ms[np.isfinite(operations.latency_ms)]
-    return float(ended.mean()) if ended.size else np.inf
+def _mean_of_finite(values: NDArray[np.float64]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else np.inf
 
 
-def _with_backlog(plan: Plan, operations: Operations, demand_ms: float) -> Operations:
+def _transmissions(system: System, work: Work, operations: Operations) -> NDArray[np.float64]:
+    """Transmissions over links of each operation and round."""
+    first = operations.sent * work.hops
+    again = operations.repeats.astype(np.float64) if system.plan.law.stream else np.zeros(first.shape)
+    if system.network.kind == GOSSIP and system.plan.law.stream:
+        # copies that cannot be the first to arrive are not drawn, so their losses are expected values
+        among = system.rounds.kind == AMONG_REPLICAS
+        loss = system.network.loss
+        again = np.where(among, first * loss / (1.0 - loss), again)
+    return first + again
+
+
+def _with_backlog(plan: Plan, operations: Operations, rho: float) -> Operations:
     """Above capacity the backlog grows for the test's duration, and each operation waits for what it finds."""
-    scenario = plan.scenario
-    rho = scenario.rate / scenario.batch / 1000.0 * demand_ms
     if rho <= 1.0:
         return operations
+    scenario = plan.scenario
     start = uniforms(scenario.seed, DOMAIN_ARRIVAL, operations.operation, operations.replicate)
     behind = start * scenario.duration_s * 1000.0 * (rho - 1.0)
     breakdown = operations.breakdown_ms.copy()

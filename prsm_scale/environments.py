@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -180,19 +180,6 @@ def build_links(scenario: Any, graph: TopologyGraph) -> Links:
     line = np.full(graph.nodes, condition.bandwidth_mbps, np.float32)
     regions = tuple(dealt[replica % len(dealt)] for replica in range(graph.nodes))
     return Links(base, loss, line, line.copy(), bandwidth, condition, regions)
-
-
-def check_regions(scenarios: Iterable[Any]) -> None:
-    """Check that every matrix can be read and has every region asked for.
-
-    Raises
-    ------
-    UsageError
-        As in `read_latency_matrix` and `select_regions`.
-    """
-    distinct = {(s.environment, s.latency_matrix, s.regions): s for s in scenarios}
-    for scenario in distinct.values():
-        _dealt_regions(scenario)
 
 
 def _dealt_regions(scenario: Any) -> tuple[tuple[str, ...], Float64Array | None]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prsm_kernels import stream_key, uniforms
-from prsm_kernels.codes import AMONG_REPLICAS, TO_CLIENT, TO_PRIMARY
+from prsm_kernels.codes import TO_CLIENT, TO_PRIMARY
 from prsm_kernels.event_state import grow, make_state, record_margin
 from prsm_kernels.event_types import (
     CLOSED,
@@ -17,6 +16,7 @@ from prsm_kernels.event_types import (
     COUNTED_END,
     FINISHED,
     GOING,
+    GONE,
     LEFT,
     LOG_BEGIN,
     LOG_END,
@@ -35,8 +35,9 @@ from prsm_kernels.event_types import (
 )
 from prsm_kernels.events import begin_events, run_events
 from prsm_kernels.rng import DOMAIN_ARRIVAL, DOMAIN_OPERATION
-from prsm_scale.engine import Operations, client_sites
+from prsm_scale.engine import client_sites
 from prsm_scale.faults import PRIMARY
+from prsm_scale.outcome import Operations
 from prsm_scale.system import System, build_system, make_plan
 from prsm_scale.tracing import (
     CHECK,
@@ -155,6 +156,16 @@ class EventRun:
         return self.state.start_ms
 
     @property
+    def started(self) -> int:
+        """Operations that have started so far."""
+        return int(self.state.scalars[NEXT_OPERATION])
+
+    @property
+    def counted(self) -> int:
+        """Operations after the warm-up of which it was last asked that they end."""
+        return int(self.state.scalars[COUNTED_END] - self.state.scalars[COUNTED])
+
+    @property
     def events(self) -> int:
         """Events handled so far."""
         return int(self.state.scalars[POPPED])
@@ -177,33 +188,26 @@ class EventRun:
         self.state.scalars[LOG_BEGIN], self.state.scalars[LOG_END] = begin, end
 
     def advance(self, count: int, budget: int = _CALL_EVENTS) -> bool:
-        """Go on for about `budget` events; returns whether `count` operations after the warm-up have ended."""
+        """Go on for about `budget` events; returns whether of `count` operations after the warm-up nothing is left to happen."""
         scalars = self.state.scalars
         end = self.warmup + count
         while self.state.ended.size <= end:
             self._more_operations()
         if scalars[COUNTED_END] != end:
             scalars[COUNTED], scalars[COUNTED_END] = self.warmup, end
-        scalars[LEFT] = int((self.state.ended[self.warmup : end] == 0).sum())
+        scalars[LEFT] = int((self.state.slot_of[self.warmup : end] != GONE).sum())
         if not self._begun:
             begin_events(self.limits, self.state)
             self._begun = True
         system = self.system
         while True:
-            status = run_events(
-                self.table, system.paths, system.plan.law, system.machines, self.limits, self.state, budget
-            )
+            status = run_events(self.table, system.paths, system.plan.law, system.machines, self.limits, self.state, budget)
             if status == GOING or status == FINISHED:
                 return bool(status == FINISHED)
             if status == MORE_OPERATIONS:
                 self._more_operations()
             else:
                 self.state = grow(self.state, status)
-
-    def pending(self, slots: NDArray[np.int32], first: int) -> bool:
-        """Whether anything of the operations from `first` on, which had these slots, is still under way."""
-        mine = self.state.slot_operation[slots] == first + np.arange(slots.size)
-        return bool((self.state.slot_records[slots] * mine > 0).any())
 
     def measure(self, count: int) -> Operations:
         """Simulate until `count` operations after the warm-up have ended, and give them."""
@@ -248,12 +252,7 @@ def trace_operations(scenario: Any, first: int = 0, count: int = 1) -> Trace:
     run = EventRun(build_system(make_plan(scenario), 0), warmup=first)
     run.log(first, first + count)
     run.state = grow(run.state, MORE_LOG, 8 * run.limits.margin)
-    asked = count
-    run.measure(asked)
-    slots = run.state.slot_of[first : first + count]
-    while run.pending(slots, first):
-        asked += 1
-        run.measure(asked)
+    run.measure(count)
     return _read_log(run)
 
 

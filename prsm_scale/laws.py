@@ -1,17 +1,22 @@
-"""Laws of message delay and jitter, read from text such as ``normal(250, 50)``."""
+"""Laws of message delay and jitter, read from text such as ``normal(250, 50)`` or ``empirical(delays.csv)``."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from prsm_scale.errors import UsageError, did_you_mean
 
 LawField = Literal["jitter", "delay"]
 
+EMPIRICAL = "empirical"
+"""The law whose values stand in a file: any other law, as a table of its values."""
+
 _FORM = re.compile(r"\s*([a-z_]+)\s*(?:\(([^()]*)\))?\s*")
+_FILE_FORM = re.compile(rf"\s*{EMPIRICAL}\s*\(\s*(.*\S)\s*\)\s*")
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,18 @@ class Law:
     params
         Its parameters. Normal laws are truncated at 0, their parameters being those before truncation;
         ``sigma`` is the standard deviation of the logarithm, ``cv`` deviation over mean.
+    file
+        Path of the file that holds the values of an empirical law; empty for all others.
     """
 
     name: str
     params: tuple[float, ...] = ()
+    file: str = ""
 
     def __str__(self) -> str:
         """Spell the law in its shortest form."""
+        if self.file:
+            return f"{self.name}({self.file})"
         if not self.params:
             return self.name
         return f"{self.name}({','.join(repr(value).removesuffix('.0') for value in self.params)})"
@@ -100,7 +110,7 @@ def parse_law(text: str, field: LawField) -> Law:
     ----------
     text
         A name, with its parameters in parentheses: ``none``, ``gamma(2)``, ``uniform(50, 100)``. As jitter, a
-        bare name takes the default shape.
+        bare name takes the default shape. ``empirical(FILE)`` takes each value in a file as likely as any other.
     field
         Which laws to accept: those of mean 1 for ``"jitter"`` (`JITTER_LAWS`), those in milliseconds for
         ``"delay"`` (`DELAY_LAWS`).
@@ -123,11 +133,14 @@ def parse_law(text: str, field: LawField) -> Law:
     Law(name='gamma', params=(2.0,))
     """
     laws = JITTER_LAWS if field == "jitter" else DELAY_LAWS
+    if file := law_file(text):
+        return Law(EMPIRICAL, file=file)
     match = _FORM.fullmatch(text) if isinstance(text, str) else None
     if match is None or match.group(1) not in laws:
         given = match.group(1) if match else text
         forms = ", ".join(signature(name, parameters) for name, parameters in laws.items())
-        raise UsageError(field, text, f"one of {forms}{did_you_mean(given, laws)}")
+        in_file = f"{EMPIRICAL}(FILE)"
+        raise UsageError(field, text, f"one of {forms}, {in_file}{did_you_mean(given, [*laws, in_file])}")
     name, inside = match.groups()
     parameters = laws[name]
     if inside is None and all(parameter.default is not None for parameter in parameters):
@@ -141,6 +154,18 @@ def parse_law(text: str, field: LawField) -> Law:
     if name == "uniform" and values[0] >= values[1]:
         raise UsageError(field, text, "uniform(a, b) with a less than b")
     return Law(name, values)
+
+
+def law_file(law: Any) -> str:
+    """Path of the file that holds the values of a law, given as text; empty where none does."""
+    match = _FILE_FORM.fullmatch(law) if isinstance(law, str) else None
+    return match.group(1) if match else ""
+
+
+def from_folder(law: Any, folder: Path) -> Any:
+    """Take the file of a law, given as text, from a folder; what has no file stays as it is."""
+    file = law_file(law)
+    return str(Law(EMPIRICAL, file=str(folder / file))) if file else law
 
 
 def signature(name: str, parameters: tuple[Parameter, ...]) -> str:

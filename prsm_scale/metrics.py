@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING
 from prsm_scale import __version__
-from prsm_scale.axes import GRAPH_OBJECT
+from prsm_scale.axes import GRAPH_OBJECT, Engine
 from prsm_scale.capacity import Work
-from prsm_scale.engine import Operations, Outcome
+from prsm_scale.outcome import Outcome
 from prsm_scale.resources import memory_need_mb, resolve_profile, size_inputs
 
 Vector = NDArray[np.float64]
@@ -21,26 +21,8 @@ _Z = 1.959963984540054
 _PARTS = ("propagation_ms", "transmission_ms", "cpu_ms", "queueing_ms", "retransmission_ms", "view_change_ms")
 
 
-def clusters(operations: Operations, varied: bool) -> NDArray[np.int64]:
-    """Number of the independent group to which each operation belongs.
-
-    Parameters
-    ----------
-    operations : Operations
-    varied : bool
-        Whether replicates differ in their faulty replicas, so that only whole replicates are independent. Else groups are the 16
-        operations that share the strata of their waits.
-
-    Returns
-    -------
-    ndarray of int64, shape (N,)
-    """
-    replicate = operations.replicate.astype(np.int64)
-    return replicate if varied else replicate << 32 | (operations.operation >> 4).astype(np.int64)
-
-
-def mean_and_error(values: Vector, cluster: NDArray[np.int64]) -> tuple[float, float]:
-    """Mean, and its standard error from independent clusters of values.
+def mean_and_error(values: Vector, cluster: NDArray[np.int64]) -> tuple[float, float, int]:
+    """Mean, its standard error from independent clusters of values, and the number of clusters.
 
     The ratio estimator for clusters of unequal size (Cochran, Sampling Techniques, section 9A.1); of fewer than eight clusters,
     the error of independent values if that is larger.
@@ -51,20 +33,39 @@ def mean_and_error(values: Vector, cluster: NDArray[np.int64]) -> tuple[float, f
     totals = np.bincount(group, values - mean)
     count = totals.size
     error = float(np.sqrt((totals**2).sum() * count / max(count - 1, 1))) / values.size
-    return mean, error if count >= 8 else max(error, alone)
+    return mean, error if count >= 8 else max(error, alone), count
 
 
-def effective_size(values: Vector, error: float, varied: bool) -> float:
-    """Independent values that as many are worth: fewer where replicates differ, and `error` is that of the mean then.
+def half_width(error: float, clusters: int) -> float:
+    """Half the 95 % interval of a mean whose standard error comes from so many clusters: Student's law."""
+    from scipy.special import stdtrit
 
-    Else all of them: strata that operations share make them worth more, which percentiles' intervals leave aside.
+    return float(stdtrit(max(clusters - 1, 1), 0.975)) * error
+
+
+def effective_size(values: Vector, error: float, homogeneous: bool) -> float:
+    """Independent values that as many are worth, where `error` is that of their mean.
+
+    All of them where clusters are `homogeneous`: strata that operations share make them worth more, which percentiles' intervals
+    leave aside. Else fewer.
     """
-    if not varied or error <= 0.0:
+    if homogeneous or error <= 0.0:
         return float(values.size)
     return values.size * min(1.0, float(values.var()) / values.size / error**2)
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
+def effective_trials(ended: NDArray[np.bool_], cluster: NDArray[np.int64]) -> float:
+    """Independent trials that so many successes and failures are worth, by how much their share varies between clusters.
+
+    Where all clusters are alike inside and differ, success is decided for each as a whole; then there are as many trials as clusters.
+    """
+    share, error, count = mean_and_error(ended.astype(np.float64), cluster)
+    if share in (0.0, 1.0) or error <= 0.0:
+        return float(ended.size)
+    return float(min(ended.size, max(count, share * (1.0 - share) / error**2)))
+
+
+def wilson(successes: float, trials: float) -> tuple[float, float]:
     """95 % interval of a proportion (Wilson, JASA 1927)."""
     if trials == 0:
         return 0.0, 1.0
@@ -174,7 +175,8 @@ def scenario_row(outcome: Outcome) -> dict[str, Any]:
     operations, scenario = outcome.operations, outcome.scenario
     ended = operations.latency_ms <= scenario.operation_timeout_ms
     successes, trials = int(ended.sum()), ended.size
-    low, high = wilson(successes, trials)
+    worth = effective_trials(ended, outcome.clusters)
+    low, high = wilson(worth * successes / trials, worth)
     row = _identity(scenario) | {
         "operations": trials,
         "replicates": int(np.unique(operations.replicate).size),
@@ -192,7 +194,7 @@ def scenario_row(outcome: Outcome) -> dict[str, Any]:
     }
     if successes:
         row |= _latencies(outcome, ended)
-    return row | _throughput(outcome, successes / trials) | _traffic(outcome)
+    return row | _throughput(outcome) | _traffic(outcome)
 
 
 def _why_none(outcome: Outcome) -> str:
@@ -208,14 +210,15 @@ def _why_none(outcome: Outcome) -> str:
 def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     operations = outcome.operations
     latency = operations.latency_ms[ended]
-    mean, error = mean_and_error(latency, clusters(operations, len(outcome.systems) > 1)[ended])
+    mean, error, groups = mean_and_error(latency, outcome.clusters[ended])
     known = latency.size > 1  # one value tells nothing of its spread
-    effective = effective_size(latency, error, len(outcome.systems) > 1)
+    half = half_width(error, groups)
+    effective = effective_size(latency, error, len(outcome.systems) == 1)
     ordered = np.sort(latency)
     row: dict[str, Any] = {
         "mean_latency_ms": mean,
-        "mean_latency_low_ms": mean - _Z * error if known else None,
-        "mean_latency_high_ms": mean + _Z * error if known else None,
+        "mean_latency_low_ms": mean - half if known else None,
+        "mean_latency_high_ms": mean + half if known else None,
         "min_latency_ms": float(ordered[0]),
         "max_latency_ms": float(ordered[-1]),
         "std_dev_ms": float(latency.std(ddof=1)) if latency.size > 1 else 0.0,
@@ -237,24 +240,18 @@ def _mean_work(works: tuple[Work, ...], name: str) -> Vector:
     return np.asarray(np.mean([getattr(work, name) for work in works], axis=0), np.float64)
 
 
-def _throughput(outcome: Outcome, success: float) -> dict[str, Any]:
-    scenario, works, demand = outcome.scenario, outcome.works, outcome.demand_ms
-    reachable = float(np.isfinite(outcome.operations.latency_ms).mean())
-    usable = {name: value for name, value in demand.items() if np.isfinite(value)}
-    bottleneck = max(usable, key=lambda name: usable[name])
-    bound = usable[bottleneck]
-    per_ms = scenario.rate / scenario.batch / 1000.0
-    saturation = reachable * 1000.0 * scenario.batch / bound if bound > 0 else None
-    # of a growing backlog, what the test's duration leaves unserved is not done
-    done = scenario.rate * min(success, reachable / max(1.0, per_ms * bound))
-    offered = min(per_ms, 1.0 / bound) if bound > 0 else per_ms
-    cpu, sent = _mean_work(works, "cpu_ms") * offered * 100.0, _mean_work(works, "sent_bytes") * offered * 8.0 / 1000.0
+def _throughput(outcome: Outcome) -> dict[str, Any]:
+    scenario, works, capacity = outcome.scenario, outcome.works, outcome.capacity
+    per_ms, most = _offered_per_ms(outcome), capacity.saturation_per_ms
+    done = 1000.0 * scenario.batch * capacity.done_per_ms
+    served = min(per_ms, most) if most > 0.0 else per_ms
+    cpu, sent = _mean_work(works, "cpu_ms") * served * 100.0, _mean_work(works, "sent_bytes") * served * 8.0 / 1000.0
     row: dict[str, Any] = {
         "operations_per_second": done,
         "operations_per_node_per_second": done / scenario.nodes,
-        "saturation_ops_per_second": saturation,
-        "utilisation": per_ms * bound,
-        "bottleneck": bottleneck if reachable > 0 and bound > 0 else None,
+        "saturation_ops_per_second": 1000.0 * scenario.batch * most if math.isfinite(most) else None,
+        "utilisation": per_ms / most if most > 0.0 else None,
+        "bottleneck": capacity.bottleneck,
         "cpu_percent_mean": float(cpu.mean()),
         "cpu_percent_max": float(cpu.max()),
         "cpu_max_replica": int(cpu.argmax()),
@@ -263,29 +260,31 @@ def _throughput(outcome: Outcome, success: float) -> dict[str, Any]:
         "bandwidth_max_replica": int(sent.argmax()),
     }
     names = {"pipeline_window": "util_window"}
+    usable = {name: value for name, value in capacity.demand_ms.items() if math.isfinite(value)}
     return row | {names.get(name, f"util_{name}"): per_ms * value for name, value in usable.items()}
+
+
+def _offered_per_ms(outcome: Outcome) -> float:
+    """Proposals offered in a ms; clients that wait for answers offer what gets done."""
+    scenario = outcome.scenario
+    return outcome.capacity.done_per_ms if scenario.clients else float(scenario.rate / scenario.batch / 1000.0)
 
 
 def _traffic(outcome: Outcome) -> dict[str, Any]:
     operations, system = outcome.operations, outcome.systems[0]
     among = system.rounds.kind == AMONG_REPLICAS
     size = system.rounds.bytes.astype(np.float64)
-    hops = np.mean([work.hops for work in outcome.works], axis=0)
     sent, useful = operations.sent.mean(axis=0), operations.useful.mean(axis=0)
-    first = sent * hops
-    loss, stream = system.network.loss, outcome.plan.law.stream
-    repeats = operations.repeats.mean(axis=0)
-    if system.network.kind == GOSSIP:
-        # copies that cannot be the first to arrive are not drawn, so their losses are expected values
-        repeats = np.where(among, first * (loss / (1 - loss) if stream else loss), repeats)
-    lost = float(repeats.sum() / (first.sum() + (repeats.sum() if stream else 0.0))) if first.sum() > 0 else 0.0
-    again = repeats if stream else np.zeros_like(repeats)
-    on_links = float(((first + again) * size).sum())
+    on_links, repeats = operations.transmissions.mean(axis=0), operations.repeats.mean(axis=0)
+    if system.network.kind == GOSSIP and outcome.scenario.engine == Engine.ROUNDS:
+        repeats = np.where(among, on_links * system.network.loss, repeats)
+    again = repeats if outcome.plan.law.stream else np.zeros_like(repeats)
+    transmitted = float((on_links * size).sum())
     return {
         "message_count": float(sent[among].sum()),
-        "link_transmissions": float((first + again).sum()),
+        "link_transmissions": float(on_links.sum()),
         "retransmissions": float(again.sum()),
-        "bytes_per_operation": on_links / outcome.scenario.batch,
-        "network_efficiency": float((useful * size).sum()) / on_links if on_links > 0 else None,
-        "message_delivery_rate": 1.0 - lost,
+        "bytes_per_operation": transmitted / outcome.scenario.batch,
+        "network_efficiency": float((useful * size).sum()) / transmitted if transmitted > 0 else None,
+        "message_delivery_rate": 1.0 - float(repeats.sum() / on_links.sum()) if on_links.sum() > 0 else 1.0,
     }

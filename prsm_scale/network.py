@@ -44,6 +44,10 @@ class Network:
         [source * n + node] mean delay of an undisturbed message; unused when direct.
     degree : ndarray of int32, shape (n,)
         Neighbours of each replica; n - 1 when direct.
+    copies : ndarray of float64, shape (n,)
+        Copies of a message that reach each live replica, on average over sources; 1 unless flooded.
+    flood_hops : float
+        Transmissions over links of one flooded message, on average over sources, repeats left out; 0 unless flooded.
     edge_ms_per_byte : ndarray of float32, shape (m,)
         Transmission time on the link itself, 0 where only the replicas' lines bound it.
     loss : float
@@ -54,6 +58,8 @@ class Network:
     paths: Paths
     distance_ms: Floats
     degree: NDArray[np.int32]
+    copies: NDArray[np.float64]
+    flood_hops: float
     edge_ms_per_byte: Floats
     loss: float
 
@@ -103,7 +109,7 @@ def build_network(
             work=1, forward_ms=forward,
         )  # fmt: skip
         none, degree = np.zeros(1, np.float32), np.full(n, n - 1, np.int32)
-        return Network(DIRECT, paths, none, degree, none, loss)
+        return Network(DIRECT, paths, none, degree, np.ones(n), 0.0, none, loss)
     indptr, target, base, loss_by_edge, bandwidth = _edges(graph, links)
     source = np.repeat(np.arange(n, dtype=np.int32), np.diff(indptr))
     edge = ms_per_byte(bandwidth)
@@ -124,7 +130,8 @@ def build_network(
         work=_hops(kind, n, order, last_edge), forward_ms=forward,
     )  # fmt: skip
     degree = np.diff(indptr).astype(np.int32)
-    return Network(kind, paths, distance, degree, edge, float(loss_by_edge.mean()))
+    copies, flood_hops = (np.ones(n), 0.0) if kind != GOSSIP else _flooding(paths, relays)
+    return Network(kind, paths, distance, degree, copies, flood_hops, edge, float(loss_by_edge.mean()))
 
 
 def _edges(graph: TopologyGraph, links: Links) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, Floats]:
@@ -142,6 +149,24 @@ def _edges(graph: TopologyGraph, links: Links) -> tuple[NDArray[np.int32], NDArr
         return np.ascontiguousarray(np.broadcast_to(values, (n, n))[target, source])
 
     return indptr, target, pick(links.base_ms), pick(links.loss), pick(links.edge_bandwidth_mbps)
+
+
+def _flooding(paths: Paths, relays: NDArray[np.uint8]) -> tuple[NDArray[np.float64], float]:
+    """Copies of a message that reach each replica, and its transmissions, on average over live sources.
+
+    A node sends on to all neighbours but the one from which the first copy came, taken to be that on the shortest path.
+    """
+    n = relays.size
+    live = np.flatnonzero(relays)
+    entered = paths.last_edge.reshape(n, n)[live]
+    reached = entered >= 0
+    sending = reached & (relays > 0)
+    degree = np.diff(paths.indptr).astype(np.float64)
+    # each live neighbour sends a copy, unless it has the message from this very node
+    neighbours = np.bincount(paths.target, weights=relays[paths.source].astype(np.float64), minlength=n)
+    informed = np.bincount(paths.source[entered[sending]], minlength=n) / live.size
+    hops = (degree[live].sum() + (sending * (degree - 1.0)).sum()) / live.size
+    return np.where(relays > 0, neighbours - informed, 0.0), float(hops)
 
 
 def _hops(kind: int, n: int, order: NDArray[np.int32], last_edge: NDArray[np.int32]) -> int:

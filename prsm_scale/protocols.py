@@ -61,12 +61,14 @@ class SizeInputs:
     header_bytes : int
         Transport and network headers of one message.
     signature_bytes : int
-        What authenticates a message to one receiver: a signature or a MAC.
+        What authenticates a reply: a signature or a MAC.
     multicast_signature_bytes : int
         What each copy of a multicast carries: a signature; or its receiver's MAC; or, where copies are
         flooded and so must serve everyone, n - 1 MACs.
     request_signature_bytes : int
         What authenticates a client's request to every replica: a signature, or n MACs.
+    message_bytes : int
+        Size of every message where it is not for the table of rounds to say; else 0.
     """
 
     nodes: int
@@ -76,6 +78,7 @@ class SizeInputs:
     signature_bytes: int
     multicast_signature_bytes: int
     request_signature_bytes: int
+    message_bytes: int = 0
 
 
 SizeLaw = Callable[[SizeInputs], int]
@@ -140,6 +143,10 @@ class Round:
         allowed = _PATTERN_SENDERS[self.pattern]
         if self.senders not in allowed:
             raise UsageError(f"round {self.name!r}: senders", str(self.senders), one_of(allowed))
+
+    def message_bytes(self, inputs: SizeInputs) -> int:
+        """Bytes of one message of this round."""
+        return inputs.message_bytes or self.size(inputs)
 
     def copies(self, nodes: int) -> int:
         """Count the messages of this round for one batch; where each request has its own, for one request."""

@@ -3,14 +3,16 @@
 CPU costs are times of one core. Signatures are published figures on AMD Zen cores, chosen so that each scheme
 is represented by one of its fast, widely used libraries; hashing, MACs and the network stack were measured on
 one machine, an Intel Xeon (family 6 model 167) guest with 2 virtual CPUs, OpenSSL 3.0.19 and Linux 6.18. They
-are defaults: a table of one's own goes to `job_costs` and `memory_need_mb` as an argument.
+are defaults: a scenario's own `costs` go before them, and a table of one's own goes to `job_costs` and
+`memory_need_mb` as an argument.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, TypeVar
 
+from prsm_scale.costs import parse_costs
 from prsm_scale.errors import UsageError, one_of
 from prsm_scale.protocols import Pattern, Protocol, QuorumLaw, Round, SizeInputs, quorum_size
 
@@ -193,21 +195,22 @@ def size_inputs(scenario: Any, flooded: bool = False) -> SizeInputs:
     Parameters
     ----------
     scenario : Scenario
-        Uses `nodes`, `payload_bytes`, `batch`, `authentication` and `transport`.
+        Uses `nodes`, `payload_bytes`, `batch`, `authentication`, `client_authentication`, `transport` and `costs`.
     flooded : bool
         Whether multicasts are flooded (gossip), so that every copy carries the MACs of all receivers.
     """
-    auth = auth_costs(scenario.authentication)
+    (auth, client), own = _authentication(scenario), _own_costs(scenario)
     multicast = auth.signature_bytes * (scenario.nodes - 1 if auth.per_receiver and flooded else 1)
-    request = auth.signature_bytes * (scenario.nodes if auth.per_receiver else 1)
+    request = client.signature_bytes * (scenario.nodes if client.per_receiver else 1)
     return SizeInputs(
         nodes=scenario.nodes,
         payload_bytes=scenario.payload_bytes,
         batch=scenario.batch,
-        header_bytes=HEADER_BYTES[scenario.transport],
-        signature_bytes=auth.signature_bytes,
+        header_bytes=int(own.get("header_bytes", HEADER_BYTES[scenario.transport])),
+        signature_bytes=client.signature_bytes,
         multicast_signature_bytes=multicast,
         request_signature_bytes=request,
+        message_bytes=int(own.get("message_bytes", 0)),
     )
 
 
@@ -216,19 +219,41 @@ def size_inputs(scenario: Any, flooded: bool = False) -> SizeInputs:
 
 @dataclass(frozen=True)
 class Costs:
-    """All CPU costs of a scenario's replicas: of its messages and of its authentication."""
+    """All CPU costs of a scenario's replicas: of its messages, of what authenticates them, and of what does to and from clients."""
 
     message: MessageCosts
     auth: AuthCosts
+    client: AuthCosts
 
 
 def replica_costs(scenario: Any) -> Costs:
-    """Gather the CPU costs of a scenario, all zero where its `free_cpu` is set."""
-    auth, message = auth_costs(scenario.authentication), message_costs(scenario.transport)
+    """Gather the CPU costs of a scenario, its own `costs` in place of others; all zero where its `free_cpu` is set."""
+    auth, client = _authentication(scenario)
+    message = _with_own(message_costs(scenario.transport), scenario)
     if scenario.free_cpu:
         message = MessageCosts(0.0, 0.0, 0.0, 0.0)
-        auth = AuthCosts(auth.name, 0.0, 0.0, auth.signature_bytes, auth.aggregated, auth.per_receiver)
-    return Costs(message, auth)
+        auth, client = (
+            AuthCosts(one.name, 0.0, 0.0, one.signature_bytes, one.aggregated, one.per_receiver) for one in (auth, client)
+        )
+    return Costs(message, auth, client)
+
+
+def _own_costs(scenario: Any) -> dict[str, float]:
+    return parse_costs(scenario.costs) if scenario.costs else {}
+
+
+_Costs = TypeVar("_Costs", AuthCosts, MessageCosts)
+
+
+def _with_own(costs: _Costs, scenario: Any) -> _Costs:
+    own, names = _own_costs(scenario), {field.name for field in fields(costs)}
+    return replace(costs, **{name: value for name, value in own.items() if name in names})
+
+
+def _authentication(scenario: Any) -> tuple[AuthCosts, AuthCosts]:
+    """Schemes between replicas, and between them and clients."""
+    auth, name = _with_own(auth_costs(scenario.authentication), scenario), scenario.client_authentication
+    return auth, auth_costs(name) if name else auth
 
 
 @dataclass(frozen=True)
@@ -283,13 +308,14 @@ def job_costs(step: Round, costs: Costs, inputs: SizeInputs, faults: int) -> Job
     -------
     JobCosts
     """
-    auth, message = costs.auth, costs.message
-    size = step.size(inputs)
+    with_client = step.pattern in (Pattern.CLIENT_TO_PRIMARY, Pattern.ALL_TO_CLIENT)
+    auth, message = costs.client if with_client else costs.auth, costs.message
+    size = step.message_bytes(inputs)
     times = inputs.batch if step.per_request else 1
     carried = 1 if step.per_request else inputs.batch
     aggregated = auth.aggregated and step.quorum is not QuorumLaw.ONE
     check = step.verifies * (auth.aggregate_ms if aggregated else auth.verify_ms)
-    check += step.verifies_per_request * carried * auth.verify_ms
+    check += step.verifies_per_request * carried * costs.client.verify_ms
     votes = quorum_size(step.quorum, inputs.nodes, faults)
     return JobCosts(
         create_ms=times * (size * message.create_byte_ms + _signatures(step, auth, inputs.nodes) * auth.sign_ms),
@@ -365,5 +391,5 @@ def memory_need_mb(protocol: Protocol, inputs: SizeInputs, window: int, model: M
     for step in protocol.rounds:
         times = inputs.batch if step.per_request else 1
         many = step.pattern in (Pattern.ALL_TO_ALL, Pattern.ALL_TO_PRIMARY)
-        logged += times * (inputs.nodes if many else 1) * (step.size(inputs) + model.message_overhead_bytes)
+        logged += times * (inputs.nodes if many else 1) * (step.message_bytes(inputs) + model.message_overhead_bytes)
     return model.runtime_mb + model.state_mb + window * logged / _BYTES_PER_MB

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prsm_scale.checks import check_scenarios
 from prsm_scale.config import Scenario, Sweep
-from prsm_scale.engine import Outcome, simulate_scenario
-from prsm_scale.environments import check_regions
+from prsm_scale.engine import simulate_scenario
 from prsm_scale.errors import SweepInterrupted, UsageError
 from prsm_scale.metrics import infeasible_row, memory_mb, why_infeasible
+from prsm_scale.operations import operation_arrays
+from prsm_scale.outcome import Outcome
 from prsm_scale.store import RunStore, frame
 from prsm_scale.store import load as load_stored
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SHOWN = (
+    "operations_per_second",
+    "saturation_ops_per_second",
+    "median_latency_ms",
+    "p95_latency_ms",
+    "p99_latency_ms",
+    "success_rate",
+    "message_count",
+    "bottleneck",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +64,7 @@ class Progress:
     share: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """Results of a sweep.
 
@@ -70,6 +85,28 @@ class Run:
     fits: pd.DataFrame
     path: Path | None = None
 
+    def __repr__(self) -> str:
+        """Tell the scenarios and their main results in one line."""
+        table = self.scenarios
+        told = {
+            "n = {}": _ends(table["node_count"], "{:,.0f}"),
+            "{}": ", ".join(name for axis in ("topology", "network_condition") for name in table[axis].unique()),
+            "mean latency {} ms": _ends(table["mean_latency_ms"]),
+            "at most {} operations/s": _ends(table["saturation_ops_per_second"]),
+            "bottleneck {}": ", ".join(table["bottleneck"].dropna().unique()),
+            "in {}": str(self.path or ""),
+        }
+        count = f"{len(table)} scenario{'s' * (len(table) != 1)}"
+        parts = (words.format(what) for words, what in told.items() if what)
+        return f"<{type(self).__name__}: {'; '.join([count, *parts])}>"
+
+    def _repr_html_(self) -> str:
+        """Show what `prsm-scale show` tabulates, in a notebook."""
+        from prsm_scale.columns import GROUP_COLUMNS
+
+        varied = [name for name in GROUP_COLUMNS if self.scenarios[name].nunique() > 1]
+        return f"<p>{escape(repr(self))}</p>{self.scenarios[['node_count', *varied, *_SHOWN]].to_html(index=False, max_rows=60)}"
+
     def save(self, out_dir: str | os.PathLike[str] = "results") -> Path:
         """Store the run as Parquet, CSV and JSON in a new folder under `out_dir`, and return that folder.
 
@@ -85,6 +122,12 @@ class Run:
             store.append(row)
         store.finish(_records(self.fits))
         return store.path
+
+
+def _ends(values: pd.Series[Any], form: str = "{:.4g}") -> str:
+    """Write the least and the greatest of the values that are known."""
+    known = values.dropna()
+    return " to ".join(dict.fromkeys(map(form.format, (known.min(), known.max())))) if len(known) else ""
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -126,7 +169,7 @@ def sweep(threads: int | None = None, progress: Callable[[Progress], None] | Non
     threads : int, optional
         Default: one for each processor; the results do not depend on it.
     progress : callable, optional
-        Called with a `Progress` as work gets done.
+        Called with a `Progress` as work gets done, from one thread or another but never from two at once.
     **settings
         Of `prsm_scale.Sweep`: ``sweep(nodes="10..1000", topology=["mesh", "star"])``.
 
@@ -137,7 +180,7 @@ def sweep(threads: int | None = None, progress: Callable[[Progress], None] | Non
     """
     grid = Sweep(**settings)
     scenarios_of_grid = grid.scenarios()
-    check_regions(scenarios_of_grid)
+    check_scenarios(scenarios_of_grid)
     rows: list[dict[str, Any]] = []
     _run_all(scenarios_of_grid, frozenset(), threads, progress, rows.append)
     from prsm_scale.analysis.sweep_fits import fit_scenarios
@@ -155,6 +198,7 @@ def run_sweep(
     progress: Callable[[Progress], None] | None = None,
     resume: str | os.PathLike[str] | None = None,
     command: str | None = None,
+    save_operations: bool = False,
 ) -> Run:
     """Simulate a grid of scenarios, storing each as soon as it is done.
 
@@ -169,42 +213,61 @@ def run_sweep(
         Stored run to go on with: scenarios that it holds are not simulated again.
     command : str, optional
         Command line to note down.
+    save_operations : bool
+        Whether to store single operations too, in operations.parquet. A stored run that has them goes on to do so; one without is
+        simulated again for them.
 
     Raises
     ------
     UsageError
-        If a matrix does not serve, or the folder cannot be written.
+        If a graph, a matrix, a law or a table of rounds does not serve, or the folder cannot be written; before anything runs.
     SweepInterrupted
         On Ctrl-C; what is done is stored.
     PrsmScaleError
         If a result cannot be written; those before it are kept.
     """
     scenarios = grid.scenarios()
-    check_regions(scenarios)
-    store = RunStore.resume(resume) if resume is not None else RunStore.create(out_dir, grid.to_dict(), command=command)
+    check_scenarios(scenarios)
+    settings = grid.to_dict()
+    if resume is not None:
+        store = RunStore.resume(resume, settings, save_operations)
+    else:
+        store = RunStore.create(out_dir, settings, command=command, save_operations=save_operations)
+    operations = store.operations
+
+    def keep_operations(outcome: Outcome) -> None:
+        if operations is not None:
+            operations.add(outcome.scenario.scenario_id, operation_arrays(outcome))
+
     try:
-        _run_all(scenarios, store.completed, threads, progress, store.append)
+        _run_all(scenarios, store.completed, threads, progress, store.append, keep_operations)
     except KeyboardInterrupt:
-        raise SweepInterrupted(store.path, len(store.completed), len(scenarios)) from None
+        done = store.completed.intersection(one.scenario_id for one in scenarios)
+        raise SweepInterrupted(store.path, len(done), len(scenarios)) from None
     from prsm_scale.analysis.sweep_fits import fit_scenarios
 
     stored = store.finish(fit_scenarios(store.scenarios))
-    return Run(grid.to_dict(), stored.scenarios, stored.fits, stored.path)
+    return Run(settings, stored.scenarios, stored.fits, stored.path)
 
 
 def load(path: str | os.PathLike[str]) -> Run:
-    """Read a stored run back, finished or not.
+    """Read a stored run back, finished or not; a `LoadCurve` where its loads were varied.
 
     Raises
     ------
     UsageError
         If there is no run, or its files are damaged, of a newer version, or not prsm-scale's.
     """
+    from prsm_scale.load_runs import LoadCurve
+    from prsm_scale.loads import holds_loads
+
     stored = load_stored(path)
-    return Run(stored.provenance["sweep"], stored.scenarios, stored.fits, stored.path)
+    settings = stored.provenance["sweep"]
+    kind = LoadCurve if holds_loads(settings) else Run
+    return kind(settings, stored.scenarios, stored.fits, stored.path)
 
 
-class _Meter:
+class Meter:
     """Turns what gets done into `Progress`."""
 
     def __init__(self, scenarios: list[Scenario], report: Callable[[Progress], None] | None) -> None:
@@ -212,22 +275,28 @@ class _Meter:
         self.report = report
         self.begun = time.perf_counter()
         self.done, self.messages, self.current = 0, 0, ""
-        self.operations, self.needed = 0, 1
+        self.operations, self.needed, self.of_current = 0, 1, 0
+        self.lock = threading.Lock()
 
     def begin(self, scenario: Scenario) -> None:
+        """Name the scenario that is under way."""
         self.current = f"n = {scenario.nodes}, {scenario.topology}, {scenario.network}"
-        self.operations, self.needed = 0, 1
+        self.operations, self.needed, self.of_current = 0, 1, 0
         self._tell()
 
-    def tick(self, done: int, needed: int) -> None:
-        self.operations += done
-        self.needed = max(needed, self.needed)
-        self._tell()
+    def tick(self, done: int, needed: int, messages: int = 0) -> None:
+        """Count operations of the scenario under way, and their messages; called from any thread."""
+        with self.lock:
+            self.operations += done
+            self.needed = max(needed, self.needed)
+            self.of_current += messages
+            self._tell()
 
     def end(self, messages: int) -> None:
+        """Count a scenario as done."""
         self.done += 1
         self.messages += messages
-        self.operations = 0
+        self.operations = self.of_current = 0
         self._tell()
 
     def _tell(self) -> None:
@@ -237,8 +306,9 @@ class _Meter:
         share = min(1.0, self.operations / self.needed)
         passed = sum(self.weights[: self.done]) + share * sum(self.weights[self.done : self.done + 1])
         left = seconds * (sum(self.weights) / passed - 1.0) if passed > 0 else None
-        rate = self.messages / seconds if seconds > 0 else 0.0
-        self.report(Progress(self.done, len(self.weights), self.messages, rate, left, self.current, share))
+        messages = self.messages + self.of_current
+        rate = messages / seconds if seconds > 0 else 0.0
+        self.report(Progress(self.done, len(self.weights), messages, rate, left, self.current, share))
 
 
 def _run_all(
@@ -247,16 +317,30 @@ def _run_all(
     threads: int | None,
     progress: Callable[[Progress], None] | None,
     keep: Callable[[dict[str, Any]], object],
+    keep_operations: Callable[[Outcome], object] = lambda outcome: None,
 ) -> None:
     todo = [scenario for scenario in scenarios if scenario.scenario_id not in completed]
-    meter = _Meter(todo, progress)
+    meter = Meter(todo, progress)
     for scenario in todo:
-        meter.begin(scenario)
-        reason = why_infeasible(scenario)
-        if reason:
-            keep(infeasible_row(scenario, reason, memory_mb(scenario)))
-            meter.end(0)
-            continue
+        run_scenario(scenario, threads, meter, keep, keep_operations)
+
+
+def run_scenario(
+    scenario: Scenario,
+    threads: int | None,
+    meter: Meter,
+    keep: Callable[[dict[str, Any]], object],
+    keep_operations: Callable[[Outcome], object] = lambda outcome: None,
+) -> dict[str, Any]:
+    """Simulate one scenario of many, unless its profile cannot hold it; keep its operations and its row, and return that."""
+    meter.begin(scenario)
+    reason = why_infeasible(scenario)
+    if reason:
+        row, messages = infeasible_row(scenario, reason, memory_mb(scenario)), 0
+    else:
         outcome = simulate_scenario(scenario, threads, meter.tick)
-        keep(outcome.row)
-        meter.end(outcome.messages)
+        row, messages = outcome.row, outcome.messages
+        keep_operations(outcome)
+    keep(row)
+    meter.end(messages)
+    return row

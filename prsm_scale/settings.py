@@ -8,7 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from prsm_scale.axes import (
+    AuthenticationChoice,
     Bandwidth,
+    CostsText,
     DelayLaw,
     EngineChoice,
     Environment,
@@ -63,13 +65,14 @@ class Settings(BaseModel):
     bandwidth_mbps: Bandwidth | None = setting(None, "uplink and downlink of a replica, Mbit/s; inf for unlimited")
     jitter: JitterLaw = setting(
         "exponential",
-        "law of jitter: none, exponential, normal(cv), lognormal(sigma), gamma(shape) or pareto(shape)",
+        "law of jitter: none, exponential, normal(cv), lognormal(sigma), gamma(shape), pareto(shape) or empirical(FILE)",
     )
     jitter_fraction: Real = setting(0.05, "mean jitter over the link's base delay", ge=0)
     delay: DelayLaw | None = setting(
         None,
         "law of every delay in ms, in place of base and jitter: constant(c), uniform(a,b), "
-        "exponential(mean), normal(mean,sd), lognormal(mean,sigma), gamma(mean,shape), pareto(mean,shape)",
+        "exponential(mean), normal(mean,sd), lognormal(mean,sigma), gamma(mean,shape), pareto(mean,shape), or empirical(FILE), "
+        "each number in a CSV file as likely as any other",
     )
     transport: TransportChoice = setting("stream", "stream sends a lost copy again, datagram does not")
     regions: Names | None = setting(None, "regions of the latency matrix to deal replicas over [all]")
@@ -77,6 +80,12 @@ class Settings(BaseModel):
     cores: Positive | None = setting(None, "CPU cores of a replica [of the profile]")
     memory_mb: Real | None = setting(None, "memory of a replica [of the profile]", gt=0)
     free_cpu: bool = setting(False, "let computing cost nothing", strict=True)
+    costs: CostsText | None = setting(
+        None, "CPU ms and bytes of your own, as in sign_ms=0.07,verify_ms=0.13,header_bytes=28 [published figures]"
+    )
+    client_authentication: AuthenticationChoice | None = setting(
+        None, "what authenticates requests and replies: ed25519, secp256k1, bls, mac [as authentication]"
+    )
     placement: PlacementChoice = setting("random", "which replicas are faulty: random, worst, or their ids")
     window: Positive = setting(64, "batches in flight at once")
     operation_timeout_ms: Real = setting(60_000.0, "time after which a client gives an operation up", gt=0)

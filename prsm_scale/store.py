@@ -13,8 +13,8 @@ import os
 import platform
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,20 +23,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prsm_scale.atomic import append_line, dumps, plain_data, reason, replacing, sync_folder, write_text
+from prsm_scale.atomic import append_line, dumps, failing_in_one_line, plain_data, reason, replacing, sync_folder, write_text
 from prsm_scale.columns import (
     FIT_COLUMNS,
-    OPERATION_COLUMNS,
     SCENARIO_COLUMNS,
     Column,
     arrow_schema,
     validate_row,
     validate_rows,
 )
-from prsm_scale.errors import PrsmScaleError, UsageError
+from prsm_scale.errors import UsageError
+from prsm_scale.operations import WHOLE, OperationFiles
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 SCHEMA_VERSION = 1
@@ -44,7 +43,7 @@ SCHEMA_VERSION = 1
 
 _METADATA_KEY = "prsm_scale"
 _JOURNAL = "journal.jsonl"
-_FILES = (_JOURNAL, "scenarios.parquet", "fits.parquet", "scenarios.csv", "scenarios.json", "run.json")
+_FILES = (_JOURNAL, "scenarios.parquet", "fits.parquet", "scenarios.csv", "scenarios.json", "run.json", WHOLE)
 _PACKAGES = ("numpy", "numba", "scipy", "networkx", "pandas", "pyarrow")
 
 
@@ -82,13 +81,16 @@ class RunStore:
         Name of the run, and of its folder.
     provenance
         What will be stored with the results.
+    operations
+        Files of the scenarios' single operations, where the run keeps them; a scenario's come before its row.
     """
 
-    def __init__(self, path: Path, provenance: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    def __init__(self, path: Path, provenance: dict[str, Any], rows: Sequence[dict[str, Any]], save_operations: bool) -> None:
         self.path = path
         self.run_id: str = provenance["run_id"]
         self.provenance = provenance
-        self._rows = rows
+        self._rows = {row["scenario_id"]: row for row in rows}
+        self.operations = OperationFiles(path) if save_operations else None
 
     @classmethod
     def create(
@@ -97,6 +99,7 @@ class RunStore:
         sweep: Mapping[str, Any],
         run_id: str | None = None,
         command: str | None = None,
+        save_operations: bool = False,
     ) -> RunStore:
         """Make the folder of a new run and open its journal.
 
@@ -110,6 +113,8 @@ class RunStore:
             Name of the run; by default the time in UTC and six random hex digits.
         command
             Command line that started the run, if one did.
+        save_operations
+            Whether to keep the single operations of each scenario too.
 
         Raises
         ------
@@ -125,17 +130,28 @@ class RunStore:
         try:
             path.mkdir(parents=True)
             _write_journal(path, provenance, [])
+            return cls(path, provenance, [], save_operations)
         except FileExistsError as error:
             raise UsageError("out", str(path), "a folder that does not exist yet") from error
         except OSError as error:
             raise UsageError("out", str(out_dir), f"a writable folder ({reason(error)})") from error
-        return cls(path, provenance, [])
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str]) -> RunStore:
+    def resume(
+        cls, path: str | os.PathLike[str], sweep: Mapping[str, Any] | None = None, save_operations: bool = False
+    ) -> RunStore:
         """Open a run to add scenarios to it, whether or not it was finished.
 
         A line that an interruption left half written is dropped.
+
+        Parameters
+        ----------
+        path
+            Folder of the run, or a file in it.
+        sweep
+            Axes and settings to go on with, in place of those that were noted down.
+        save_operations
+            See `create`; a run that keeps its operations goes on to do so.
 
         Raises
         ------
@@ -143,22 +159,27 @@ class RunStore:
             If there is no run at `path`, it cannot be read, or it cannot be written.
         """
         held = _read(path)
-        with _failing_in_one_line(held.folder):
-            _write_journal(held.folder, held.provenance, held.rows)
-        return cls(held.folder, held.provenance, held.rows)
+        provenance = held.provenance | (_of_sweep(sweep) if sweep is not None else {})
+        with failing_in_one_line(held.folder):
+            store = cls(held.folder, provenance, held.rows, save_operations or OperationFiles.has(held.folder))
+            _write_journal(held.folder, provenance, held.rows)
+        return store
 
     @property
     def scenarios(self) -> pd.DataFrame:
         """One row a scenario, as `load` would give them."""
-        return frame(self._rows, SCENARIO_COLUMNS)
+        return frame(list(self._rows.values()), SCENARIO_COLUMNS)
 
     @property
     def completed(self) -> frozenset[str]:
-        """The `scenario_id` of every scenario that the run holds."""
-        return frozenset(row["scenario_id"] for row in self._rows)
+        """The `scenario_id` of every scenario that the run holds, with its operations where they are kept."""
+        kept = self.operations
+        if kept is None:
+            return frozenset(self._rows)
+        return frozenset(name for name, row in self._rows.items() if kept.holds(name) or not row["feasible"])
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add one scenario; when this returns, the row is on disk.
+        """Add one scenario, in place of the same one if there is one; when this returns, the row is on disk.
 
         Parameters
         ----------
@@ -173,9 +194,9 @@ class RunStore:
             If it cannot be written (disk full, folder gone); what was on disk stays whole.
         """
         checked = validate_row({**row, "run_id": self.run_id}, SCENARIO_COLUMNS)
-        with _failing_in_one_line(self.path):
+        with failing_in_one_line(self.path):
             append_line(self.path / _JOURNAL, dumps(checked))
-        self._rows.append(checked)
+        self._rows[checked["scenario_id"]] = checked
 
     def finish(self, fits: Sequence[Mapping[str, Any]]) -> StoredRun:
         """Write Parquet, CSV and JSON of the whole run, then drop the journal.
@@ -199,38 +220,21 @@ class RunStore:
         """
         fit_rows = validate_rows([{**fit, "run_id": self.run_id} for fit in fits], FIT_COLUMNS)
         provenance = self.provenance | {"finished_utc": datetime.now(UTC).isoformat(timespec="seconds")}
-        scenarios = _table(self._rows, SCENARIO_COLUMNS, provenance)
+        rows = list(self._rows.values())
+        scenarios = _table(rows, SCENARIO_COLUMNS, provenance)
         fitted = _table(fit_rows, FIT_COLUMNS, provenance)
         stored = StoredRun(self.path, _to_frame(scenarios), _to_frame(fitted), provenance, finished=True)
-        with _failing_in_one_line(self.path):
+        with failing_in_one_line(self.path):
             _write_parquet(self.path / "scenarios.parquet", scenarios)
             _write_parquet(self.path / "fits.parquet", fitted)
             write_text(self.path / "scenarios.csv", stored.scenarios.to_csv(index=False, lineterminator="\n"))
-            _write_json(self.path / "scenarios.json", {"provenance": provenance, "scenarios": self._rows})
+            _write_json(self.path / "scenarios.json", {"provenance": provenance, "scenarios": rows})
             _write_json(self.path / "run.json", {"provenance": provenance, "fits": fit_rows})
+            if self.operations is not None:
+                self.operations.join(self._rows, {_METADATA_KEY: dumps(provenance)})
             (self.path / _JOURNAL).unlink()
             sync_folder(self.path)
         return stored
-
-    def write_operations(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Path:
-        """Write operations.parquet, one row an operation.
-
-        Parameters
-        ----------
-        arrays
-            One array for each of OPERATION_COLUMNS, all of one length; NaN stands for a missing value.
-
-        Raises
-        ------
-        PrsmScaleError
-            If the file cannot be written.
-        """
-        schema = arrow_schema(OPERATION_COLUMNS, {_METADATA_KEY: dumps(self.provenance)})
-        columns = [pa.array(arrays[field.name], type=field.type, from_pandas=True) for field in schema]
-        path = self.path / "operations.parquet"
-        with _failing_in_one_line(self.path):
-            _write_parquet(path, pa.Table.from_arrays(columns, schema=schema))
-        return path
 
 
 def load(path: str | os.PathLike[str]) -> StoredRun:
@@ -292,16 +296,17 @@ def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         raise UsageError("run", str(path), f"a readable file ({reason(error)})") from error
     provenance = _checked_provenance(path, first)
     lines = [line for line in lines if line]
-    rows = []
+    rows: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(validate_row(json.loads(line), SCENARIO_COLUMNS))
+            row = validate_row(json.loads(line), SCENARIO_COLUMNS)
+            rows[row["scenario_id"]] = row
         except (ValueError, TypeError) as error:
             # Only the write that an interruption cut short may be broken, and that is the last one.
             if number < len(lines):
                 allowed = f"a whole journal; line {number + 1} is damaged"
                 raise UsageError("run", str(path), allowed) from error
-    return provenance, rows
+    return provenance, list(rows.values())
 
 
 def _read_parquet(path: Path, columns: Sequence[Column]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -336,7 +341,6 @@ def _provenance(run_id: str, created: datetime, sweep: Mapping[str, Any], comman
     for name in _PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
             packages[name] = importlib.metadata.version(name)
-    plain = plain_data(sweep)
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run_id,
@@ -346,10 +350,14 @@ def _provenance(run_id: str, created: datetime, sweep: Mapping[str, Any], comman
         "platform": platform.platform(),
         "packages": packages,
         "command": command,
-        "seed": plain.get("seed"),
-        "sweep": plain,
-        "sweep_digest": hashlib.sha256(dumps(plain, sort_keys=True).encode()).hexdigest(),
+        **_of_sweep(sweep),
     }
+
+
+def _of_sweep(sweep: Mapping[str, Any]) -> dict[str, Any]:
+    plain = plain_data(sweep)
+    digest = hashlib.sha256(dumps(plain, sort_keys=True).encode()).hexdigest()
+    return {"seed": plain.get("seed"), "sweep": plain, "sweep_digest": digest}
 
 
 def _table(rows: list[dict[str, Any]], columns: Sequence[Column], provenance: Mapping[str, Any] | None = None) -> pa.Table:
@@ -382,12 +390,3 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
 
 def _write_json(path: Path, value: Any) -> None:
     write_text(path, f"{dumps(value, indent=1)}\n")
-
-
-@contextmanager
-def _failing_in_one_line(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        message = f"cannot write to {folder}: {reason(error)}; what was there is kept"
-        raise PrsmScaleError(message) from error

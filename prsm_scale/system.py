@@ -75,7 +75,7 @@ class System:
     paths : Paths
         With the relays' queues.
     machines : Machines
-        Without waiting behind other operations; see `capacity.with_waits`.
+        Without waiting behind other operations; see `waiting.loaded`.
     """
 
     plan: Plan
@@ -210,10 +210,11 @@ def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8]) -> Rounds:
     receivers = [_receiving_replicas(step, alive) for step in steps]
     addressed = [_addressed(plan, step) for step in steps]
     gossip = network.kind == GOSSIP
-    duplicates = network.degree - 1 if gossip else np.zeros(n)
+    onward = network.degree - 1 if gossip else np.zeros(n)
+    duplicates = np.maximum(network.copies - 1.0, 0.0)
     copies = [network.degree if gossip and inner else to for inner, to in zip(among, addressed, strict=True)]
     handle = [
-        job.receive_ms + (duplicates * (job.transit_ms + job.send_ms) if inner else np.zeros(n))
+        job.receive_ms + (onward * job.send_ms + duplicates * job.transit_ms if inner else np.zeros(n))
         for job, inner in zip(jobs, among, strict=True)
     ]
 
@@ -253,7 +254,7 @@ def _machines(plan: Plan, network: Network, rounds: Rounds, alive: NDArray[np.ui
     n = plan.scenario.nodes
     out, into = ms_per_byte(plan.links.uplink_mbps), ms_per_byte(plan.links.downlink_mbps)
     costs = (rounds.handle_ms, rounds.sign_ms, rounds.send_ms, rounds.quorum_ms, out, into)
-    idle, never = np.zeros(n, np.float32), np.full(n, -1e30, np.float32)
+    idle = np.zeros(n, np.float32)
     return Machines(
         cores=plan.profile.cores,
         contended=any(bool((cost > 0).any()) for cost in costs),
@@ -261,12 +262,21 @@ def _machines(plan: Plan, network: Network, rounds: Rounds, alive: NDArray[np.ui
         alive=alive,
         in_ms_per_byte=into,
         out_ms_per_byte=out,
-        copies=(network.degree if network.kind == GOSSIP else np.ones(n)).astype(np.float32),
+        copies=network.copies.astype(np.float32),
+        busy=np.float32(0.0),
         cpu_wait_ms=idle,
-        cpu_wait_log=never,
         nic_wait_ms=idle,
-        nic_wait_log=never,
+        relay_wait_ms=np.zeros(1, np.float32),
+        slowed_ms=np.zeros(rounds.need.size, np.float32),
     )
+
+
+def addressed_replicas(rounds: Rounds, r: int, n: int) -> NDArray[np.uint8]:
+    """Replicas to which messages of a round among replicas are sent, the silent ones too; shape (n,)."""
+    receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
+    wanted = np.full(n, rounds.addressed[r * n : (r + 1) * n].max() > 1, np.uint8)
+    wanted[receivers] = 1
+    return wanted
 
 
 def relay_service_ms(plan: Plan, network: Network, senders: Ids, receivers: NDArray[np.uint8], r: int) -> Floats:
@@ -302,8 +312,7 @@ def _relay_queues(plan: Plan, network: Network, rounds: Rounds, machines: Machin
         receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
         arrival = time[senders, None] + distance[senders]
         if senders.size > 1:
-            wanted = np.zeros(n, np.uint8)
-            wanted[receivers] = 1
+            wanted = addressed_replicas(rounds, int(r), n)
             service = relay_service_ms(plan, network, senders, wanted, int(r))
             queue = queue_at_relays(network, time, senders, service)
             slots[r] = len(queues)

@@ -93,8 +93,9 @@ class Hops(_Table):
 
     @property
     def late(self) -> Flags:
-        """Whether each arrived when its receiver needed it no more."""
-        return self.arrived & ~self.useful
+        """Whether each arrived where it was to go, but was of no use there any more: too late, or not the first copy."""
+        there: Flags = self.receiver == self.destination
+        return self.arrived & there & ~self.useful
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +120,11 @@ class Marks(_Table):
     replica: Ids
     what: Names
     time_ms: Times
+
+    @property
+    def completed(self) -> Flags:
+        """Whether each is the end of a round: at a replica, or of the last one at the client."""
+        return np.isin(self.what, (COMPLETED, ENDED))
 
 
 @dataclass(frozen=True, eq=False)

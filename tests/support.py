@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from prsm_kernels import Batch, Scratch, make_scratch, simulate
-from prsm_scale.capacity import with_waits, work_of
+from prsm_scale.capacity import work_of
 from prsm_scale.config import Scenario
 from prsm_scale.engine import _empty_batch
 from prsm_scale.system import System, build_system, make_plan
+from prsm_scale.waiting import loaded
 
 INF = float("inf")
 FREE: dict[str, Any] = {"free_cpu": True, "bandwidth_mbps": INF, "rate": 0}
@@ -24,8 +25,7 @@ def system_of(replicate: int = 0, **settings: Any) -> System:
     scenario = Scenario(**settings)
     system = build_system(make_plan(scenario), replicate)
     rate = scenario.rate / scenario.batch / 1000.0
-    machines = with_waits(system.machines, work_of(system), rate, scenario.duration_s * 1000.0)
-    return replace(system, machines=machines)
+    return loaded(system, work_of(system), rate, scenario.duration_s * 1000.0)
 
 
 def run_system(

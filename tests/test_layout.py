@@ -19,10 +19,10 @@ OTHERS = sorted(path for folder in ("tests", "bench", "docs") for path in (ROOT 
 HEAVY = {"numba", "scipy", "pandas", "pyarrow", "networkx", "matplotlib"}
 FENCES = {
     "networkx": ("topology.py",),
-    "pyarrow": ("store.py", "columns.py"),
+    "pyarrow": ("store.py", "operations.py", "columns.py"),
     "rich": ("cli/", "report/"),
     "scipy.optimize": ("analysis/fits.py",),
-    "matplotlib": ("report/plots.py",),
+    "matplotlib": ("report/plots.py", "report/spacetime.py", "report/hockey_sticks.py"),
     "numba": (),
     "llvmlite": (),
 }

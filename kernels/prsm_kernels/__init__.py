@@ -2,31 +2,43 @@
 
 from .batch import make_scratch, simulate
 from .delay import TABLE_SIDE, hop_delay, quantile_table, sample_hops
+from .event_state import grow, make_state, record_margin
+from .event_types import EventLoad, EventState, EventTable
+from .events import begin_events, run_events
 from .lanes import LANES
-from .queueing import sort_lanes
+from .queueing import sort_lanes, virtual_waits
 from .quorum import kth_arrivals, kth_smallest
 from .rng import draw_bits, stream_key, threefry2x32, uniform_pairs, uniforms
-from .routing import count_transits, queue_waits, relay_waits, shortest_paths
+from .routing import count_transits, path_sums, queue_waits, relay_waits, shortest_paths
 from .types import Batch, Law, Machines, Paths, Rounds, Scratch
 
 __all__ = [
     "LANES",
     "TABLE_SIDE",
     "Batch",
+    "EventLoad",
+    "EventState",
+    "EventTable",
     "Law",
     "Machines",
     "Paths",
     "Rounds",
     "Scratch",
+    "begin_events",
     "count_transits",
     "draw_bits",
+    "grow",
     "hop_delay",
     "kth_arrivals",
     "kth_smallest",
     "make_scratch",
+    "make_state",
+    "path_sums",
     "quantile_table",
     "queue_waits",
+    "record_margin",
     "relay_waits",
+    "run_events",
     "sample_hops",
     "shortest_paths",
     "simulate",
@@ -35,4 +47,5 @@ __all__ = [
     "threefry2x32",
     "uniform_pairs",
     "uniforms",
+    "virtual_waits",
 ]

@@ -8,7 +8,7 @@ from .codes import AMONG_REPLICAS, GOSSIP, TO_CLIENT, TO_PRIMARY
 from .lanes import LANES, load, select, spread, spread_int, store
 from .quorum import kth_smallest
 from .rng import threefry2x32
-from .rounds import depart, flood, receive
+from .rounds import depart, flood, receive, wait_factor
 from .trace import add_queueing, begin_walk_back, step_back
 from .types import Machines, Paths, Rounds, Scratch
 
@@ -69,6 +69,7 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
         wave_ms=floats(n if flooding else 1),
         flood_ms=floats(n * n if flooding else 1),
         lane=floats(3),
+        wait=floats(1),
         moved=floats(1),
         at=np.full(LANES + 1, n, np.int64),
         root=np.zeros(LANES, np.int64),
@@ -110,6 +111,8 @@ def _begin_round(rounds, machines, batch, scratch, start, r):
     set_key(batch, scratch, start, rounds.kind.size, 2, False)
     set_key(batch, scratch, start, rounds.kind.size + 1, 4, True)
     store(scratch.keys, 6 * LANES, load(batch.operation, start))
+    if machines.busy > np.float32(0.0):
+        store(scratch.wait, 0, wait_factor(scratch.keys, machines.busy))
     scratch.counts[:] = np.uint32(0)
     for i in range(n):
         at = (r * n + i) * LANES

@@ -8,7 +8,7 @@ from .delay import draw_pair, hop_delay
 from .lanes import LANES, add_mask, load, select, spread, spread_int, store
 from .queueing import start_job
 from .quorum import kth_smallest
-from .rounds import census, departure, wait_behind_others
+from .rounds import census, departure
 
 _INF = np.float32(np.inf)
 _LOSS_SCALE = np.float32(2.0**31)
@@ -115,9 +115,8 @@ def request(rounds, paths, law, machines, scratch, r, primary):
         at = primary * machines.cores * LANES
         time = start_job(scratch.core_ms, at, machines.cores, arrived, spread(rounds.handle_ms[r * n + primary]))
         store(scratch.downlink_ms, primary * LANES, arrived)
-    if machines.cpu_wait_ms[primary] > np.float32(0.0):
-        mean_ms, log = machines.cpu_wait_ms[primary], machines.cpu_wait_log[primary]
-        time = time + wait_behind_others(scratch.keys, 2 * r, primary, mean_ms, log)
+    if machines.busy > np.float32(0.0):
+        time = time + load(scratch.wait, 0) * machines.cpu_wait_ms[primary]
     store(scratch.done_ms, ((r + 1) * n + primary) * LANES, time)
     useful = add_mask(spread_int(np.uint32(0)), time < _INF)
     store(scratch.counts, 0, useful)

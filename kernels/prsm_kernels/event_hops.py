@@ -37,7 +37,7 @@ from .event_types import (
     TRANSMITTED,
     TRAVEL,
 )
-from .lanes import LANES, load, select, spread, spread_int, store
+from .lanes import LANES, load, select, spread_int, store
 
 _LOSS_SCALE = np.float32(2.0**31)
 _HOP = 1 << 20

@@ -3,13 +3,17 @@
 from ._jit import uncounted_inlined as inlined
 from .event_types import (
     COMPUTED,
+    COUNTED,
+    COUNTED_END,
     ENDED,
     FREE_RECORD,
     FREE_RECORDS,
     FREE_SLOT,
+    GONE,
     HEAP,
     JOB,
     KIND,
+    LEFT,
     LOG,
     LOG_BEGIN,
     LOG_END,
@@ -102,10 +106,14 @@ def new_record(state, slot, r, node, source):
 @inlined
 def release_slot(state, slot):
     """Free the slot of an operation that has ended, once nothing of it is left."""
-    flags = state.slot_flags[slot]
+    scalars, flags = state.scalars, state.slot_flags[slot]
     if flags & ENDED and not flags & WAITS_FOR_PLACE and state.slot_records[slot] == 0:
-        state.slot_next[slot] = state.scalars[FREE_SLOT]
-        state.scalars[FREE_SLOT] = slot
+        state.slot_next[slot] = scalars[FREE_SLOT]
+        scalars[FREE_SLOT] = slot
+        operation = state.slot_operation[slot]
+        state.slot_of[operation] = GONE
+        if scalars[COUNTED] <= operation < scalars[COUNTED_END]:
+            scalars[LEFT] -= 1
 
 
 @inlined

@@ -19,8 +19,6 @@ from .event_types import (
     CLOSED,
     COMPUTED,
     COPY,
-    COUNTED,
-    COUNTED_END,
     CPU_BUSY,
     DONE,
     DUPLICATE,
@@ -32,14 +30,12 @@ from .event_types import (
     HOLDS_PLACE,
     IN_FLIGHT,
     JOB,
-    LEFT,
     LOG,
     LOG_JOB,
     MARK_COMMITTED,
     MARK_COMPLETED,
     MARK_ENDED,
     NEXT,
-    NODE,
     PROPAGATED,
     RELAY_CPU,
     REPEATED,
@@ -256,10 +252,7 @@ def advance(table, load, state, slot, node, completes, now):
 @inlined
 def settle(load, state, slot, now):
     """Note that an operation is over, answered or failed, and let its client go on."""
-    scalars, operation = state.scalars, state.slot_operation[slot]
     state.slot_flags[slot] |= ENDED
-    if scalars[COUNTED] <= operation < scalars[COUNTED_END]:
-        scalars[LEFT] -= 1
     if load.mode == CLOSED:
         schedule(state, now, new_record(state, -1, 0, 0, 0), START)
 

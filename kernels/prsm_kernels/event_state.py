@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .codes import DIRECT, GOSSIP, TO_CLIENT, TO_PRIMARY
+from .codes import GOSSIP, TO_CLIENT, TO_PRIMARY
 from .event_queue import MOST_RECORDS
 from .event_types import (
     CLOSED,
@@ -18,6 +18,7 @@ from .event_types import (
     RECORD_COLUMNS,
     SCALARS,
     TIMED,
+    UNBORN,
     WAITING,
     EventLoad,
     EventState,
@@ -34,7 +35,7 @@ _PER_SLOT = {
 _PER_OPERATION = {"start_ms", "client", "slot_of", "ended", "latency_ms", "commit_ms", "flight_ms", "breakdown_ms", "counts"}
 _PER_LINE = {"log_ms", "log"}
 _GROUPS = {MORE_RECORDS: _PER_RECORD, MORE_SLOTS: _PER_SLOT, MORE_OPERATIONS: _PER_OPERATION, MORE_LOG: _PER_LINE}
-_EMPTY = {"latency_ms": np.inf, "commit_ms": np.inf, "flight_ms": np.inf}
+_EMPTY = {"latency_ms": np.inf, "commit_ms": np.inf, "flight_ms": np.inf, "slot_of": UNBORN}
 
 
 def record_margin(table: EventTable, cores: int) -> int:

@@ -41,6 +41,9 @@ SCALARS = 24
 ENDED, ADMITTED, HOLDS_PLACE, WAITS_FOR_PLACE = 1, 2, 4, 8
 """Bits of `EventState.slot_flags`."""
 
+GONE, UNBORN = -1, -2
+"""In place of an operation's slot."""
+
 SENT, USEFUL, REPEATS, TRANSMISSIONS = range(4)
 """Columns of `EventState.counts`."""
 
@@ -160,7 +163,7 @@ class EventState(NamedTuple):
     client: Ints
     """(K,) replica with which the client sits."""
     slot_of: Ints
-    """(K,)."""
+    """(K,) slot of an operation under way, `GONE` once nothing of it is left, `UNBORN` before it starts."""
     ended: NDArray[np.uint8]
     """(K,) 0 under way, 1 answered, 2 failed."""
     latency_ms: Doubles

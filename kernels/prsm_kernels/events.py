@@ -4,11 +4,9 @@ import numpy as np
 
 from ._jit import uncounted_inlined as inlined
 from ._jit import uncounted_kernel as kernel
-from .codes import DIRECT, GOSSIP
 from .event_hops import is_flooded, launch, make_copies
 from .event_queue import enqueue, free_record, log_mark, new_record, next_event, schedule
 from .event_rounds import (
-    add_way,
     admit_next,
     advance,
     count_message,
@@ -35,7 +33,6 @@ from .event_types import (
     FORWARD,
     FREE_RECORDS,
     FREE_SLOT,
-    FROM,
     GO,
     GOING,
     HANDLE,
@@ -78,7 +75,7 @@ from .event_types import (
     TODO_SLOT,
     USEFUL,
 )
-from .lanes import LANES, load, spread_int, store
+from .lanes import LANES, spread_int, store
 from .rng import threefry2x32
 
 

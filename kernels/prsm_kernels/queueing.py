@@ -201,3 +201,40 @@ def serve(row, count, need, downlink, in_ms, core_ms, at, cores, handle_ms, hand
         handled = add_mask(handled, counted)
         store(row, i * LANES, greater(arrival, select(active, spread(_INF), spread(-_INF))))
     return select(handled < need, spread(_INF), finished), critical, downlink
+
+
+@kernel
+def virtual_waits(times_ms, works_ms, free_ms):
+    """Waiting of one who came at any time to a first-come first-served queue.
+
+    Parameters
+    ----------
+    times_ms : ndarray of float64, shape (jobs,)
+        Arrivals of jobs, ascending.
+    works_ms : ndarray of float64, shape (jobs,)
+        Their durations.
+    free_ms : ndarray of float64, shape (servers,)
+        Working memory.
+
+    Returns
+    -------
+    (float, float)
+        Mean over time, ms; share of the time in which one would wait at all.
+    """
+    servers = free_ms.size
+    free_ms[:] = times_ms[0]
+    area, busy = 0.0, 0.0
+    for i in range(times_ms.size - 1):
+        end = max(free_ms[0], times_ms[i]) + works_ms[i]
+        place = 1
+        while place < servers and free_ms[place] < end:
+            free_ms[place - 1] = free_ms[place]
+            place += 1
+        free_ms[place - 1] = end
+        gap = times_ms[i + 1] - times_ms[i]
+        wait = max(0.0, free_ms[0] - times_ms[i])
+        spent = min(wait, gap)
+        area += wait * spent - spent * spent / 2.0
+        busy += spent
+    span = times_ms[-1] - times_ms[0]
+    return area / span, busy / span

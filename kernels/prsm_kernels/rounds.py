@@ -40,17 +40,18 @@ MAX_NODES = 1 << 20
 
 
 @inlined
-def wait_behind_others(keys, place, replica, mean_ms, log_probability):
-    """Wait behind other operations: 0, or with the given probability exponential with the given mean.
+def wait_factor(keys, busy):
+    """How long an operation waits behind others, in units of the mean wait: 0, or with probability `busy` exponential.
 
-    Stratified: of 16 operations that follow one another, each takes another sixteenth of the law, which makes means precise.
+    One draw for all of an operation's waits, since all replicas work on the same operations. Stratified: of 16 operations that follow
+    one another, each takes another sixteenth of the law, which makes means precise.
     """
-    c0, c1 = spread_int(np.uint32(replica)), spread_int(np.uint32(place))
-    bits, _ = threefry2x32(load(keys, 2 * LANES), load(keys, 3 * LANES), c0, c1)
-    turn, _ = threefry2x32(load(keys, 4 * LANES), load(keys, 5 * LANES), c0, c1)
+    none = spread_int(_ZERO)
+    bits, _ = threefry2x32(load(keys, 2 * LANES), load(keys, 3 * LANES), none, none)
+    turn, _ = threefry2x32(load(keys, 4 * LANES), load(keys, 5 * LANES), none, none)
     stratum = to_float((load(keys, 6 * LANES) + turn) & _STRATA)
     u = (stratum * _LOSS_SCALE + unit(bits)) * np.float32(1.0 / 16.0)
-    return greater((exponential_variate(u) + log_probability) * mean_ms, spread(np.float32(0.0)))
+    return greater((exponential_variate(u) + np.float32(np.log(busy))) / busy, spread(np.float32(0.0)))
 
 
 @subkernel
@@ -68,9 +69,8 @@ def depart(rounds, machines, scratch, r):
             begin = greater(load(scratch.core_ms, cores_at), ready)
             start_job(scratch.core_ms, cores_at, machines.cores, ready, spread(sign + copies * send))
             first = begin + (sign + send)
-            if machines.nic_wait_ms[i] > np.float32(0.0):
-                mean_ms, log = machines.nic_wait_ms[i], machines.nic_wait_log[i]
-                first = first + wait_behind_others(scratch.keys, 2 * r + 1, i, mean_ms, log)
+            if machines.busy > np.float32(0.0):
+                first = first + load(scratch.wait, 0) * machines.nic_wait_ms[i]
             transmission = rounds.bytes[r] * machines.out_ms_per_byte[i]
             step = max(send, transmission)
             backlog = load(scratch.uplink_ms, i * LANES)
@@ -154,6 +154,8 @@ def _routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
         time = leave
         if slot >= 0:
             time = time + paths.relay_ms[slot, j * n + i]
+        if machines.relay_wait_ms.size > 1:
+            time = time + load(scratch.wait, 0) * machines.relay_wait_ms[j * n + i]
         counter = np.uint32(j)
         at = j
         while at != i:
@@ -206,6 +208,8 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
         if slot >= 0:
             held += paths.relay_ms[slot, i * n + node]
         arrived = arrived + held
+        if machines.relay_wait_ms.size > 1:
+            arrived = arrived + load(scratch.wait, 0) * machines.relay_wait_ms[i * n + node]
     step = max(send, size * machines.out_ms_per_byte[node])
     position = 0
     sooner = False
@@ -336,7 +340,6 @@ def receive(rounds, paths, law, machines, scratch, r, begin, end):
             store(scratch.counts, 0, load(scratch.counts, 0) + useful)
             store(scratch.critical, (r * n + j) * LANES, sender)
             store(scratch.critical_ms, (r * n + j) * LANES, critical)
-            if machines.cpu_wait_ms[j] > np.float32(0.0):
-                mean_ms, log = machines.cpu_wait_ms[j], machines.cpu_wait_log[j]
-                time = time + wait_behind_others(scratch.keys, 2 * r, j, mean_ms, log)
+            if machines.busy > np.float32(0.0):
+                time = time + (load(scratch.wait, 0) * machines.cpu_wait_ms[j] + machines.slowed_ms[r * n + j])
         store(scratch.done_ms, ((r + 1) * n + j) * LANES, time)

@@ -206,3 +206,35 @@ def relay_waits(waits_ms, senders, last_edge, source_of, order, gossip, relay_ms
                 relay_ms[row + node] = max(np.float32(0.0), waits_ms[row + node] - longest[node])
             else:
                 relay_ms[node * n + source] = longest[node]
+
+
+@kernel
+def path_sums(values, last_edge, source_of, order, gossip, out):
+    """Sums over the relays of shortest paths.
+
+    Parameters
+    ----------
+    values : ndarray of float32, shape (n,)
+        Of each relay.
+    last_edge, source_of, order
+        See `types.Paths`.
+    gossip : bool
+        Chooses the layout of `types.Paths.relay_ms`: sums along the way, or each relay's own value.
+    out : ndarray of float32, shape (n * n,)
+        Filled where there is a way.
+    """
+    n = values.size
+    so_far = np.empty(n, np.float32)
+    for source in range(n):
+        row = source * n
+        so_far[source] = np.float32(0.0)
+        for k in range(1, n):
+            node = order[row + k]
+            if node < 0:
+                break
+            before = source_of[last_edge[row + node]]
+            so_far[node] = so_far[before] + (values[before] if before != source else np.float32(0.0))
+            if gossip:
+                out[row + node] = values[node]
+            else:
+                out[node * n + source] = so_far[node]

@@ -52,8 +52,11 @@ def _flooded_path(rounds, paths, machines, scratch, r, lane, i, j):
         if node == i and machines.contended:
             at = (r * n + i) * LANES + lane
             queue = max(queue, scratch.backlog_ms[at] + behind * line - scratch.first_ms[at])
-        elif node != i and slot >= 0:
-            queue += paths.relay_ms[slot, i * n + node]
+        elif node != i:
+            if slot >= 0:
+                queue += paths.relay_ms[slot, i * n + node]
+            if machines.relay_wait_ms.size > 1:
+                queue += scratch.wait[lane] * machines.relay_wait_ms[i * n + node]
         waiting += queue
     return hops, transmission, waiting
 

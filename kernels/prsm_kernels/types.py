@@ -111,12 +111,16 @@ class Machines(NamedTuple):
     """(n,) uplink."""
     copies: Floats
     """(n,) receptions of each message: 1, or the number of neighbours when gossiping."""
+    busy: np.float32
+    """Probability that an operation waits behind others at all."""
     cpu_wait_ms: Floats
-    """(n,) mean wait behind other operations of those that wait at all."""
-    cpu_wait_log: Floats
-    """(n,) logarithm of the probability of waiting; -1e30 for never."""
+    """(n,) mean wait behind other operations for a CPU."""
     nic_wait_ms: Floats
-    nic_wait_log: Floats
+    """(n,) for an uplink."""
+    relay_wait_ms: Floats
+    """(n * n,) at relays, in the layout of `Paths.relay_ms`; (1,) for none."""
+    slowed_ms: Floats
+    """(R * n,), [round * n + receiver]: how much later a round's messages have been handled since others' come in between."""
 
 
 class Batch(NamedTuple):
@@ -190,6 +194,8 @@ class Scratch(NamedTuple):
     """(n * n * 16,) when gossiping: [receiver, source] arrival of each message."""
     lane: Floats
     """(3 * 16,): base delay, loss threshold and transmission time of a hop that differs between lanes."""
+    wait: Floats
+    """(16,): how long each lane waits behind other operations, in units of the mean."""
     moved: Floats
     """(16,): 1 for lanes whose message takes the hop under way."""
     at: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Laws of scale, as functions of the number of replicas n.
+"""Laws of scale, as functions of the number of replicas n, and the law of latency over the load.
 
 A law has parameters, which readers know, and coordinates, in which it is fitted: there a positive parameter
 is its logarithm, and a straight line is its values at both ends of the data, so no step leaves its domain.
@@ -233,6 +233,57 @@ class StraightLine(LatencyLaw):
             return baseline * np.exp(rise) if self.name == "logarithmic" else baseline + rise
 
 
+class QueueingLaw(Law):
+    """Mean latency R(rho) = L0 + a rho / (2 (1 - rho)), over the load rho > 0 in place of n.
+
+    L0 is the latency of an idle system. The second term is the mean wait in an M/G/1 queue (Pollaczek and Khinchine), where a is
+    E[S^2] / E[S] of its service time S; in an M/D/1 queue that is the service time itself.
+    """
+
+    name = "queueing"
+    parameters = ("base_latency_ms", "wait_scale_ms")
+    lower = np.zeros(2)
+
+    def start(self, nodes: Floats, values: Floats) -> Floats:
+        """See Law."""
+        terms = _queueing_terms(nodes) / values[:, None]
+        best: Floats = _nonnegative_least_squares(terms, np.ones((1, len(nodes))))[0]
+        return best
+
+    def log_value(self, coordinates: Floats, nodes: Floats) -> tuple[Floats, Floats]:
+        """See Law; coordinates are the parameters."""
+        terms = _queueing_terms(nodes)
+        value = terms @ coordinates
+        return np.log(value), terms / value[:, None]
+
+    def to_parameters(self, coordinates: Floats) -> Floats:
+        """See Law."""
+        return coordinates
+
+    def predict(self, parameters: Floats, nodes: Floats) -> Floats:
+        """See Law."""
+        value: Floats = parameters @ _queueing_terms(nodes).T
+        return value
+
+    def refit(self, parameters: Floats, nodes: Floats, deviations: Floats, weights: Floats) -> Floats:
+        """See Law."""
+        terms = _queueing_terms(nodes) * (weights / self.predict(parameters, nodes))[:, None]
+        return _nonnegative_least_squares(terms, weights * (1 + deviations))
+
+    def knee(self, parameters: Floats) -> Floats:
+        """Give the load, [...], at which power, throughput over latency, is greatest.
+
+        Throughput is rho times the capacity, so power is greatest where rho / R is. There R = rho R', and the tangent goes
+        through the origin (Kleinrock, Power and deterministic rules of thumb for probabilistic problems in computer
+        communications, ICC 1979). With R = L0 + a rho / (2 (1 - rho)) this reads L0 (1 - rho)^2 = (a / 2) rho^2, so that
+        rho = 1 / (1 + sqrt(a / (2 L0))): 1/2 for M/M/1, 0.586 for M/D/1, and 1 where nothing waits.
+        """
+        base, scale = parameters[..., 0], parameters[..., 1]
+        ratio = np.divide(scale, 2 * base, out=np.full_like(base, np.inf), where=base > 0)
+        knee: Floats = 1 / (1 + np.sqrt(ratio))
+        return knee
+
+
 def _linear_least_squares(terms: Floats, targets: Floats, weights: Floats) -> Floats:
     """Solve weighted least squares for each row of targets, [r, m] -> [r, k]."""
     solution: Floats = (targets * weights) @ np.linalg.pinv(terms * weights[:, None]).T
@@ -262,3 +313,21 @@ def _usl_least_squares(terms: Floats, targets: Floats) -> Floats:
         better = inside & (squares < least)
         best[better], least[better] = factors[better], squares[better]
     return best
+
+
+def _queueing_terms(loads: Floats) -> Floats:
+    """Give the terms that the queueing law is linear in, [m, 2], with factors L0 and a."""
+    return np.stack([np.ones_like(loads), loads / (2 * (1 - loads))], axis=1)
+
+
+def _nonnegative_least_squares(terms: Floats, targets: Floats) -> Floats:
+    """Find the factors of two terms, [r, 2], for each row of targets, neither of them negative.
+
+    Where the best factors are not both allowed, one is 0, and the better of the two such solutions is the best.
+    """
+    free = targets @ np.linalg.pinv(terms).T
+    alone = np.maximum(targets @ terms, 0) / np.sum(terms**2, axis=0)
+    # What a term alone takes off the sum of squares is its factor squared times its own.
+    first_is_better = np.diff(alone**2 * np.sum(terms**2, axis=0), axis=1) <= 0
+    bounded = alone * np.concatenate([first_is_better, ~first_is_better], axis=1)
+    return np.where((free >= 0).all(axis=1, keepdims=True), free, bounded)

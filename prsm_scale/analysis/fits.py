@@ -1,4 +1,4 @@
-"""Fitting laws of scale: Universal Scalability Law, power law and straight lines, with intervals and flags.
+"""Fitting laws of scale and of load: Universal Scalability Law, power law, straight lines and queueing, with intervals and flags.
 
 Laws are fitted by least squares on logarithms, so that every point counts by its relative misfit. Points
 weigh alike: on a sweep the misfit of the law is larger than the sampling error, and weights by sampling error
@@ -20,6 +20,7 @@ from prsm_scale.analysis.curves import (
     LatencyLaw,
     Law,
     PowerLaw,
+    QueueingLaw,
     StraightLine,
     UniversalScalabilityLaw,
 )
@@ -58,7 +59,7 @@ class LawFit:
     rmse_log
         Root mean square of the differences of logarithms.
     flags
-        What to beware of: too_few_points, poor_fit, alpha_at_bound, beta_at_bound, peak_outside_data.
+        What to beware of: too_few_points, poor_fit, a parameter's name and _at_bound, peak_outside_data.
     replicates
         float64[r, k], parameters of the bootstrap's refits; r is 0 where there are no intervals.
     """
@@ -177,6 +178,40 @@ def fit_line(nodes: ArrayLike, values: ArrayLike, relative_error: ArrayLike | No
     n, _, _ = _checked(nodes, values, relative_error)
     law = StraightLine("logarithmic" if logarithmic else "linear", float(n[0]), float(n[-1]))
     return _fit(law, LawFit, nodes, values, relative_error, log=True)
+
+
+@dataclass(frozen=True, eq=False)
+class QueueingFit(LawFit):
+    """A fit of mean latency over the load, which takes the place of n; see LawFit."""
+
+    law: QueueingLaw
+
+    @property
+    def knee(self) -> Estimate:
+        """The load at which throughput over latency is greatest, with its interval."""
+        return self.derive(self.law.knee)
+
+    @property
+    def knee_latency_ms(self) -> float | None:
+        """Latency that the law gives at the knee, L0 + sqrt(L0 a / 2)."""
+        if not self.parameters:
+            return None
+        base, scale = self.values
+        return float(base + np.sqrt(base * scale / 2))
+
+
+def fit_queueing(loads: ArrayLike, latency_ms: ArrayLike, relative_error: ArrayLike | None = None) -> QueueingFit:
+    """Fit mean latency over the load, L0 + a rho / (2 (1 - rho)), on logarithms; parameters and errors as in `fit_usl`.
+
+    Raises
+    ------
+    UsageError
+        If a load is not between 0 and 1, or a latency is not positive and finite.
+    """
+    rho = np.asarray(loads, dtype=np.float64)
+    if (rho >= 1).any():
+        raise UsageError("loads", float(rho.max()), "loads below 1, where a mean exists")
+    return _fit(QueueingLaw(), QueueingFit, rho, latency_ms, relative_error, log=True)
 
 
 def choose(fits: Sequence[LawFit]) -> int | None:

@@ -19,7 +19,7 @@ from prsm_scale.analysis.fits import (
     fit_power,
     fit_usl,
 )
-from prsm_scale.columns import GROUP_COLUMNS
+from prsm_scale.columns import GROUP_COLUMNS, interval_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,8 +103,7 @@ def _points(group: pd.DataFrame, quantity: str) -> _Points:
     error = np.full(len(values), np.nan)
     flags = [] if kept.all() else ["missing_points"]
     if quantity == _LATENCY:
-        width = group["mean_latency_high_ms"].to_numpy(float) - group["mean_latency_low_ms"].to_numpy(float)
-        error[kept] = width[kept] / (2 * _NORMAL_95 * values[kept])
+        error[kept] = relative_error(group[kept])
         if (group["utilisation"].to_numpy(float)[kept] >= 1).any():
             flags.append("overloaded_points")
     nodes = group["node_count"].to_numpy(dtype=np.float64)
@@ -136,23 +135,24 @@ def _rows(
                 "rmse_log": fit.rmse_log,
                 "flags": ",".join((*points.flags, *fit.flags, *flags)),
             }
-            | _parameters(fit)
+            | parameter_columns(fit)
             | columns
         )
     return rows
 
 
-def _parameters(fit: LawFit) -> _Row:
+def parameter_columns(fit: LawFit) -> dict[str, Any]:
+    """Columns of a fit's parameters and the ends of their intervals."""
     row: _Row = dict(fit.parameters)
-    for name, (low, high) in fit.intervals.items():
-        row |= {f"{name}_low": low, f"{name}_high": high}
+    for name, ends in fit.intervals.items():
+        row |= dict(zip(interval_names(name), ends, strict=True))
     return row
 
 
 def _peak(fit: LawFit) -> tuple[_Row, tuple[str, ...]]:
     if not isinstance(fit, UslFit):
         return {}, ()
-    return _spread("peak_n", fit.peak) | {"peak_ops_per_second": fit.peak_throughput}, ()
+    return estimate_columns("peak_n", fit.peak) | {"peak_ops_per_second": fit.peak_throughput}, ()
 
 
 def _degradation(fit: LawFit) -> tuple[_Row, tuple[str, ...]]:
@@ -163,7 +163,7 @@ def _degradation(fit: LawFit) -> tuple[_Row, tuple[str, ...]]:
         ("explosion", efficiency.EXPLOSION_FACTOR),
     ):
         estimate = crossing(fit, factor)
-        row |= _spread(f"{name}_n", estimate)
+        row |= estimate_columns(f"{name}_n", estimate)
         if estimate.value is None:
             flags.append(f"no_{name}_n")
         elif estimate.value > fit.nodes[-1]:
@@ -171,5 +171,14 @@ def _degradation(fit: LawFit) -> tuple[_Row, tuple[str, ...]]:
     return row, tuple(flags)
 
 
-def _spread(name: str, estimate: Estimate) -> _Row:
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+def estimate_columns(name: str, estimate: Estimate) -> dict[str, Any]:
+    """Columns of an estimate and the ends of its interval."""
+    low, high = interval_names(name)
+    return {name: estimate.value, low: estimate.low, high: estimate.high}
+
+
+def relative_error(group: pd.DataFrame) -> Floats:
+    """Relative standard error of the mean latency of each scenario, NaN where unknown."""
+    low, middle, high = (group[f"mean_latency{end}_ms"].to_numpy(dtype=np.float64) for end in ("_low", "", "_high"))
+    error: Floats = (high - low) / (2 * _NORMAL_95 * middle)
+    return error

@@ -16,8 +16,11 @@ PROGRAM = "prsm-scale"
 
 _COMMANDS = {
     "sweep": "Simulate a grid of scenarios and fit curves over the number of nodes.",
+    "load": "Simulate systems at fractions of their capacity: how latency grows with load.",
     "show": "Show a stored run: table, plot and fitted curves.",
     "fit": "Fit the curves of a stored run again, and show all laws that were tried.",
+    "validate": "Hold the program against closed forms, its other engine, peers and measured systems.",
+    "trace": "Show the messages of one operation: table, space-time diagram, Perfetto trace.",
 }
 """Name and help line of each command; its module in this package has the same name."""
 

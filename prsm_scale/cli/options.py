@@ -12,7 +12,7 @@ from prsm_scale.config import AXES, Scenario, Sweep
 _FLAGS = {"byzantine_ratio": "byzantine"}
 _LISTS = ("regions", "placement")
 _HIDDEN = ("graph", "graph_digest")
-_AXIS_SECTION = "Axes: one value, or several separated by commas"
+AXIS_SECTION = "Axes: one value, or several separated by commas"
 _SETTING_SECTION = "Settings: one value each"
 RUN_SECTION = "This run"
 
@@ -40,7 +40,20 @@ class SectionCommand(click.Command):
                 formatter.write_dl(records)
 
 
-def setting_options() -> Iterator[click.Option]:
+RUN_OPTIONS = (
+    SectionOption(["--config"], metavar="FILE", help="TOML file of settings; options go before it"),
+    SectionOption(["--out"], metavar="FOLDER", default="results", help="where runs are stored [results]"),
+    SectionOption(["--resume"], metavar="RUN", help="go on with this run, by its own settings unless others are given"),
+    SectionOption(["--threads"], type=click.IntRange(min=1), help="threads to use [one per processor]"),
+    SectionOption(["--dry-run"], is_flag=True, help="list the scenarios and stop"),
+    SectionOption(["--json", "as_json"], is_flag=True, help="print one JSON document in place of tables"),
+    SectionOption(["--plot"], metavar="FILE", help="write a figure as well (.png, .svg or .pdf)"),
+    SectionOption(["--quiet", "-q"], is_flag=True, help="no progress, and the run's folder in place of tables"),
+)
+"""Options of every command that makes a run."""
+
+
+def setting_options() -> Iterator[SectionOption]:
     """One option for each setting of a sweep, axes first."""
     schemas = Scenario.model_json_schema()["properties"]
     others = [name for name in Scenario.model_fields if name not in AXES and name not in _HIDDEN]
@@ -53,10 +66,10 @@ def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in Sweep.model_fields and value is not None}
 
 
-def _option(name: str, schema: Mapping[str, Any]) -> click.Option:
+def _option(name: str, schema: Mapping[str, Any]) -> SectionOption:
     kinds = {kind.get("type") for kind in (schema, *schema.get("anyOf", ()))}
     flag = f"--{_FLAGS.get(name, name).replace('_', '-')}"
-    section = _AXIS_SECTION if name in AXES else _SETTING_SECTION
+    section = AXIS_SECTION if name in AXES else _SETTING_SECTION
     meaning = schema["description"] + _default(name)
     if "boolean" in kinds:
         return SectionOption([flag, name], section=section, help=meaning, is_flag=True, default=None)

@@ -1,21 +1,31 @@
-"""A run on the terminal: what `sweep`, `show` and `fit` print alike."""
+"""A run on the terminal: what `sweep`, `load`, `show` and `fit` do alike."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from prsm_scale.atomic import dumps
-from prsm_scale.errors import UsageError
-from prsm_scale.report.series import common, records, split
+from prsm_scale.cli import INTERRUPTED, PROGRAM
+from prsm_scale.config import AXES, Scenario
+from prsm_scale.errors import SweepInterrupted, UsageError
+from prsm_scale.report.series import NODES, RATE, common, records, split
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, RenderableType
 
+    from prsm_scale.report.series import Series
     from prsm_scale.store import StoredRun
+
+_MOST_LISTED = 12
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -53,42 +63,119 @@ def check_figure(file: str) -> None:
     """Reject a figure that could not be written, before a simulation goes before it."""
     if Path(file).suffix.lower() not in FIGURE_SUFFIXES:
         raise UsageError("plot", file, f"a file that ends in {', '.join(FIGURE_SUFFIXES)}")
-    if not Path(file).absolute().parent.is_dir():
+    place = Path(file).absolute()
+    if not place.parent.is_dir():
         raise UsageError("plot", file, "a file in a folder that is there")
+    if place.is_dir() or not os.access(place if place.exists() else place.parent, os.W_OK):
+        raise UsageError("plot", file, "a file that can be written")
 
 
-def print_run(run: Run) -> None:
-    """Print a run's table, plot, fitted curves and folder."""
-    from prsm_scale.report.fits import fit_summary
-    from prsm_scale.report.tables import plots, result_table
+def listed(values: Iterable[float]) -> str:
+    """Write numbers in order, each once; of many, the first and the last."""
+    points = [f"{value:.10g}" for value in sorted(set(values))]
+    if len(points) > _MOST_LISTED:
+        points[_MOST_LISTED - 2 : -1] = ["..."]
+    return ", ".join(points)
 
+
+def print_plan(scenarios: Sequence[Scenario], announcement: str, as_json: bool, **more: Any) -> None:
+    """Print what a run would simulate; `more` goes into the JSON document."""
+    from prsm_scale.checks import check_scenarios
+
+    check_scenarios(scenarios)
+    if as_json:
+        plan = [one.model_dump(mode="json") | {"scenario_id": one.scenario_id} for one in scenarios]
+        click.echo(dumps({"scenarios": plan} | more, indent=1))
+        return
+    from prsm_scale.report.tables import plain_table
+
+    values = {name: [str(getattr(one, name)) for one in scenarios] for name in ("nodes", *AXES[:-1])}
+    shown = [name for name in values if name == "nodes" or len(set(values[name])) > 1]
+    rows = zip(*(values[name] for name in shown), (one.scenario_id for one in scenarios), strict=True)
+    table = plain_table((*shown, "scenario_id"), list(rows), left=(*shown[1:], "scenario_id"))
+    console = terminal()
+    console.print(table)
+    console.print(announcement, soft_wrap=True)
+
+
+def command_line() -> str:
+    """The command that this process was started with."""
+    return shlex.join([PROGRAM, *sys.argv[1:]])
+
+
+@contextmanager
+def resumable(command: str) -> Iterator[None]:
+    """On Ctrl-C, say what is stored and by which command to go on, and exit."""
+    try:
+        yield
+    except SweepInterrupted as stop:
+        click.echo(f"{PROGRAM}: interrupted; {stop.done} of {stop.total} scenarios are in {stop.path}", err=True)
+        click.echo(f"go on with: {PROGRAM} {command} --resume {shlex.quote(str(stop.path))}", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def print_run(run: Run, over_load: bool = False) -> None:
+    """Print a run's table, plot, fitted curves and folder; over the load, or over the number of nodes."""
     rows, console = records(run.scenarios), terminal()
-    series = split(rows, records(run.fits))
-    parts: list[RenderableType] = [common(rows), *map(result_table, series), *plots(series)]
-    if any(one.fits for one in series):
-        parts += ["fits over n, [95 % intervals]:", *map(fit_summary, (one for one in series if one.fits))]
+    parts = _parts_over_load(run) if over_load else _parts(rows, split(rows, records(run.fits)))
     for part in filter(None, parts):
         console.print(part)
         console.print()
     console.print(f"{len(rows)} scenario{'s' * (len(rows) != 1)} in {run.path}", soft_wrap=True)
 
 
-def print_json(run: Run) -> None:
-    """Print a run as one JSON document."""
+def _parts(rows: list[dict[str, Any]], series: Sequence[Series]) -> list[RenderableType]:
+    from prsm_scale.report.fits import fit_summary
+    from prsm_scale.report.tables import plots, result_table
+
+    parts: list[RenderableType] = [common(rows), *map(result_table, series), *plots(series)]
+    if any(one.fits for one in series):
+        parts += ["fits over n, [95 % intervals]:", *map(fit_summary, (one for one in series if one.fits))]
+    return parts
+
+
+def _parts_over_load(run: Run) -> list[RenderableType]:
+    from prsm_scale.report.load_curve import load_plot, load_summary, load_table
+
+    series = series_over_load(run)
+    shared = common([row for one in series for row in one.rows], RATE)
+    parts: list[RenderableType] = [shared, *map(load_table, series), *load_plot(series)]
+    fitted = [one for one in series if one.fits]
+    if fitted:
+        parts += ["mean latency over the load rho, [95 % intervals]:", *map(load_summary, fitted)]
+    return parts
+
+
+def series_over_load(run: Run) -> list[Series]:
+    """Series of a run of `load`, one for each system."""
+    from prsm_scale.analysis.load_curve import with_loads
+
+    fits = [{**fit, NODES: fit["nodes_min"]} for fit in records(run.fits)]
+    return split(records(with_loads(run.scenarios)), fits, RATE)
+
+
+def print_json(run: Run, over_load: bool = False) -> None:
+    """Print a run as one JSON document; over the load, each scenario with its load."""
+    rows = [row for one in series_over_load(run) for row in one.rows] if over_load else records(run.scenarios)
     document = {
         "run": run.path and run.path.name,
         "path": run.path and str(run.path),
-        "scenarios": records(run.scenarios),
+        "scenarios": rows,
         "fits": records(run.fits),
     }
     click.echo(dumps(document, indent=1))
 
 
-def write_figure(run: Run, file: str) -> None:
+def write_figure(run: Run, file: str, over_load: bool = False) -> None:
     """Write a figure of a run, and say so."""
-    from prsm_scale.report.plots import save_figure
+    if over_load:
+        from prsm_scale.report.hockey_sticks import save_hockey_sticks
 
-    save_figure(split(records(run.scenarios), records(run.fits)), file)
+        save_hockey_sticks(series_over_load(run), file)
+    else:
+        from prsm_scale.report.plots import save_figure
+
+        save_figure(split(records(run.scenarios), records(run.fits)), file)
     click.echo(f"figure in {file}", err=True)
 
 

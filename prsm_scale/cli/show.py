@@ -6,6 +6,7 @@ import click
 
 from prsm_scale.cli import PROGRAM
 from prsm_scale.cli.output import check_figure, load_run, print_json, print_run, write_figure
+from prsm_scale.loads import holds_loads
 
 
 @click.command("show")
@@ -20,11 +21,13 @@ def command(run: str, as_json: bool, plot: str | None) -> None:
     if plot:
         check_figure(plot)
     stored = load_run(run)
+    over_load = holds_loads(stored.provenance["sweep"])
     if not stored.finished:
-        click.echo(f"unfinished; go on with: {PROGRAM} sweep --resume {stored.path}", err=True)
+        maker = "load" if over_load else "sweep"
+        click.echo(f"unfinished; go on with: {PROGRAM} {maker} --resume {stored.path}", err=True)
     if as_json:
-        print_json(stored)
+        print_json(stored, over_load)
     else:
-        print_run(stored)
+        print_run(stored, over_load)
     if plot:
-        write_figure(stored, plot)
+        write_figure(stored, plot, over_load)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -10,8 +11,8 @@ from rich.table import Table
 from prsm_scale.report.series import Row, Series, interval, number, percent
 from prsm_scale.report.tables import plain_table, titled
 
-Finding = tuple[str, str, str]
-"""Quantity, what is told of it, and the telling."""
+Finding = tuple[str, str]
+"""What is told of a quantity, and the telling."""
 
 _QUANTITIES = {"saturation_ops_per_second": "saturation", "mean_latency_ms": "mean latency"}
 _LAWS = {
@@ -21,11 +22,12 @@ _LAWS = {
     "usl": "gamma {gamma}, alpha {alpha}, beta {beta}",
 }
 _PARAMETERS = ("coefficient", "exponent", "intercept", "slope", "gamma", "alpha", "beta")
-_OF_PEAK = {"peak_outside_data": "outside the data", "beta_at_bound": "beta is at its bound"}
-_OF_DEGRADED = {"degraded_outside_data": "outside the data"}
-_OF_EXPLOSION = {"explosion_outside_data": "outside the data"}
+_FEW = {"too_few_points": "too few points"}
+_OF_PEAK = {"peak_outside_data": "outside the data", "beta_at_bound": "beta is at its bound"} | _FEW
+_OF_DEGRADED = {"degraded_outside_data": "outside the data"} | _FEW
+_OF_EXPLOSION = {"explosion_outside_data": "outside the data"} | _FEW
 _OF_FIT = {
-    "too_few_points": "too few points",
+    "too_few_points": "too few points to choose a law by",
     "poor_fit": "a poor fit",
     "alpha_at_bound": "alpha is at its bound",
     "overloaded_points": "some points are above capacity",
@@ -36,16 +38,15 @@ _OF_FIT = {
 def fit_summary(series: Series) -> RenderableType:
     """Show the chosen law of each quantity, and the n at which it saturates or degrades.
 
-    Numbers in brackets are 95 % intervals.
+    Numbers in brackets are 95 % intervals. Where points are too few to choose by, the closest of the simplest laws is shown. A
+    law that has as many parameters as there are points fits any, and is left out.
     """
     table = Table.grid(padding=(0, 2, 0, 0))
     for wraps in (False, False, True):
         table.add_column(no_wrap=not wraps)
-    last = ""
-    for fit in series.fits:
-        for quantity, what, telling in _findings(fit):
-            table.add_row("" if quantity == last else quantity, what, telling)
-            last = quantity
+    for quantity, fits in groupby(series.fits, _quantity):
+        for place, finding in enumerate(_findings(list(fits))):
+            table.add_row("" if place else quantity, *finding)
     return titled(series, table)
 
 
@@ -69,35 +70,48 @@ def _cells(fit: Row) -> tuple[str, ...]:
     )
 
 
-def _findings(fit: Row) -> Iterator[Finding]:
-    quantity = _quantity(fit)
-    if fit["chosen"]:
-        parameters = {name: interval(fit, name) for name in _PARAMETERS}
-        yield quantity, f"{fit['law']} law", _LAWS[fit["law"]].format(**parameters) + _flags(fit, _OF_FIT)
-        if fit["quantity"] == "mean_latency_ms":
-            found = f"; first simulated n: {fit['grid_n']}" if fit["grid_n"] is not None else ""
-            base = f"of n = {fit['nodes_min']}"
-            yield quantity, f"1.5x {base}", _place(fit, "degraded_n", _OF_DEGRADED) + found
-            yield quantity, f"3x {base}", _place(fit, "explosion_n", _OF_EXPLOSION)
-        if fit["mean_efficiency"] is not None:
-            found = f"; first n with less than 10 % gain: {fit['grid_n']}" if fit["grid_n"] is not None else ""
-            share = percent(fit["mean_efficiency"])
-            yield quantity, "efficiency", f"{share} on average, {fit['efficiency_tier']}{found}"
-    if fit["law"] == "usl":
-        yield quantity, "peak (USL)", _place(fit, "peak_n", _OF_PEAK)
+def _findings(fits: Sequence[Row]) -> Iterator[Finding]:
+    """Tell what the points of one quantity say, by their laws and without."""
+    telling = [fit for fit in fits if fit["points"] > _size(fit) > 0]
+    law = min(telling, key=lambda fit: (not fit["chosen"], _size(fit), fit["rmse_log"]), default=None)
+    known = fits[0]
+    if law is None:
+        yield "no law", f"{known['points']} points, which any law fits"
+    else:
+        parameters = {name: interval(law, name) for name in _PARAMETERS}
+        yield f"{law['law']} law", _LAWS[law["law"]].format(**parameters) + flagged(law, _OF_FIT)
+    if known["quantity"] == "mean_latency_ms":
+        base, found = f"of n = {known['nodes_min']}", f"first simulated n: {known['grid_n'] or 'none'}"
+        if law is None:
+            yield f"1.5x {base}", found
+        else:
+            yield f"1.5x {base}", _place(law, "degraded_n", _OF_DEGRADED) + (f"; {found}" if known["grid_n"] else "")
+            yield f"3x {base}", _place(law, "explosion_n", _OF_EXPLOSION)
+    if known["mean_efficiency"] is not None:
+        found = f"; first n with less than 10 % gain: {known['grid_n']}" if known["grid_n"] is not None else ""
+        yield "efficiency", f"{percent(known['mean_efficiency'])} on average, {known['efficiency_tier']}{found}"
+    for fit in telling:
+        if fit["law"] == "usl":
+            yield "peak (USL)", _place(fit, "peak_n", _OF_PEAK)
+
+
+def _size(fit: Row) -> int:
+    """Count the parameters of a law that was fitted; 0 where there were fewer points."""
+    return sum(fit[name] is not None for name in _PARAMETERS)
 
 
 def _place(fit: Row, name: str, flags: dict[str, str]) -> str:
     """Tell the n at which a law gets somewhere, or that it does not."""
     where = "at no n" if fit[name] is None else f"n = {interval(fit, name)}"
-    return f"{where}{_flags(fit, flags)}"
+    return f"{where}{flagged(fit, flags)}"
 
 
 def _quantity(fit: Row) -> str:
     return _QUANTITIES.get(fit["quantity"], str(fit["quantity"]))
 
 
-def _flags(fit: Row, meanings: dict[str, str]) -> str:
+def flagged(fit: Row, meanings: Mapping[str, str]) -> str:
+    """Tell, in parentheses, those of a fit's flags that have a meaning here."""
     flags = (fit["flags"] or "").split(",")
     told = [meaning for flag, meaning in meanings.items() if flag in flags]
     return f" ({', '.join(told)})" if told else ""

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogFormatter
 from prsm_scale.errors import PrsmScaleError
 from prsm_scale.report.series import Row, Series
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 _MOST_LABELLED = 3
 _DPI = 150
@@ -36,12 +36,23 @@ def save_figure(series: Sequence[Series], file: str | Path) -> None:
     PrsmScaleError
         If the file cannot be written.
     """
+    write_figure(draw(series), file)
+
+
+def write_figure(figure: Figure, file: str | Path, dpi: int = _DPI) -> None:
+    """Write a figure, with `dpi` dots an inch where its format has dots; the same figure gives the same bytes.
+
+    Raises
+    ------
+    PrsmScaleError
+        If the file cannot be written.
+    """
     # A date and random ids would make every file differ.
     dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     metadata = dated.get(Path(file).suffix.lower())
     try:
         with rc_context({"svg.hashsalt": "prsm-scale"}):
-            draw(series).savefig(file, dpi=_DPI, metadata=metadata)
+            figure.savefig(file, dpi=dpi, metadata=metadata)
     except OSError as error:
         raise PrsmScaleError(f"cannot write {file}: {error.strerror or error}") from error
 
@@ -63,7 +74,7 @@ def draw(series: Sequence[Series]) -> Figure:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     throughput, latency = figure.subplots(1, 2)
     for place, one in enumerate(series):
-        colour = _COLOURS[place % len(_COLOURS)]
+        colour = COLOURS[place % len(COLOURS)]
         _draw_throughput(throughput, one, colour, named=len(series) <= _MOST_LABELLED)
         _draw_latency(latency, one, colour)
     for panel, title in ((throughput, "saturation throughput, operations/s"), (latency, "latency, ms")):

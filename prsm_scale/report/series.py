@@ -14,7 +14,11 @@ Row = Mapping[str, Any]
 
 MISSING = "-"
 
+NODES, RATE = "node_count", "offered_ops_per_second"
+"""Columns along which a series may go."""
+
 _AXES = {
+    NODES: "n = {}",
     "topology": "{}",
     "network_condition": "{}",
     "environment": "{}",
@@ -23,7 +27,7 @@ _AXES = {
     "dissemination": "{}",
     "authentication": "{}",
     "byzantine_ratio": "byzantine {:g}",
-    "offered_ops_per_second": "{:g} ops/s offered",
+    RATE: "{:g} ops/s offered",
     "payload_bytes": "{} B",
     "batch": "batch {}",
     "seed": "seed {}",
@@ -32,14 +36,14 @@ _AXES = {
 
 @dataclass(frozen=True)
 class Series:
-    """Rows that differ in the number of nodes alone.
+    """Rows that differ in the number of nodes alone, or in the load alone.
 
     Attributes
     ----------
     label
         The axes in which this series differs from others of the run; empty where it is the only one.
     rows
-        Its scenarios, by rising number of nodes.
+        Its scenarios, by rising number of nodes or load.
     fits
         Its fitted curves.
     """
@@ -55,9 +59,9 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def split(rows: Sequence[Row], fits: Sequence[Row] = ()) -> list[Series]:
-    """Split rows into series, in the order in which they appear."""
-    varying = [axis for axis in _AXES if len({row[axis] for row in rows}) > 1]
+def split(rows: Sequence[Row], fits: Sequence[Row] = (), along: str = NODES) -> list[Series]:
+    """Split rows into series that differ in the column `along` alone, in the order in which they appear."""
+    varying = [axis for axis in _axes(along) if len({row[axis] for row in rows}) > 1]
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(_label(row, varying), []).append(row)
@@ -65,14 +69,14 @@ def split(rows: Sequence[Row], fits: Sequence[Row] = ()) -> list[Series]:
     for fit in fits:
         fitted.setdefault(_label(fit, varying), []).append(fit)
     return [
-        Series(label, tuple(sorted(group, key=lambda row: int(row["node_count"]))), tuple(fitted.get(label, ())))
+        Series(label, tuple(sorted(group, key=lambda row: float(row[along]))), tuple(fitted.get(label, ())))
         for label, group in groups.items()
     ]
 
 
-def common(rows: Sequence[Row]) -> str:
-    """Name the axes that all rows share."""
-    return _label(rows[0], [axis for axis in _AXES if len({row[axis] for row in rows}) == 1]) if rows else ""
+def common(rows: Sequence[Row], along: str = NODES) -> str:
+    """Name the axes that all rows share, the column `along` left out."""
+    return _label(rows[0], [axis for axis in _axes(along) if len({row[axis] for row in rows}) == 1]) if rows else ""
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -116,6 +120,10 @@ def percent(value: float | None) -> str:
         return MISSING
     shown = f"{100 * value:.2f}".rstrip("0").rstrip(".")
     return "<100%" if shown == "100" and value < 1 else f"{shown}%"
+
+
+def _axes(along: str) -> list[str]:
+    return [axis for axis in _AXES if axis != along]
 
 
 def _label(row: Row, axes: Sequence[str]) -> str:

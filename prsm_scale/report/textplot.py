@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 MARKS = "●▲■◆○△□◇"
@@ -17,15 +17,16 @@ class Curve:
     x: Sequence[float]
     y: Sequence[float | None]
 
-    @property
-    def points(self) -> list[tuple[float, float]]:
-        """The points that logarithmic axes can show, on their scales."""
+    def points(self, scale: Callable[[float], float]) -> list[tuple[float, float]]:
+        """The points that can be shown, `x` on this scale and `y` on a logarithmic one."""
         pairs = zip(self.x, self.y, strict=True)
-        return [(math.log10(x), math.log10(y)) for x, y in pairs if y is not None and x > 0 and 0 < y < math.inf]
+        return [(scale(x), math.log10(y)) for x, y in pairs if y is not None and x > 0 and 0 < y < math.inf]
 
 
-def text_plot(title: str, curves: Sequence[Curve], width: int = 48, height: int = 10) -> list[str]:
-    """Draw curves over logarithmic axes.
+def text_plot(
+    title: str, curves: Sequence[Curve], width: int = 48, height: int = 10, x_name: str = "n", x_log: bool = True
+) -> list[str]:
+    """Draw curves over a logarithmic axis of y.
 
     Parameters
     ----------
@@ -35,13 +36,15 @@ def text_plot(title: str, curves: Sequence[Curve], width: int = 48, height: int 
         Curves, of which the i-th is marked with the i-th of `MARKS`.
     width, height
         Size of the drawing in characters, axes and labels included.
+    x_name, x_log
+        What x is, and whether its axis is logarithmic too.
 
     Returns
     -------
     list of str
         `height` lines of exactly `width` characters; none where fewer than two points can be shown.
     """
-    shown = [curve.points for curve in curves]
+    shown = [curve.points(math.log10 if x_log else float) for curve in curves]
     points = [point for curve in shown for point in curve]
     if len({x for x, _ in points}) < 2:
         return []
@@ -66,8 +69,8 @@ def text_plot(title: str, curves: Sequence[Curve], width: int = 48, height: int 
             canvas[row][column] = MARKS[place % len(MARKS)]
     labels = {0: marks[0], rows // 2: marks[1], rows - 1: marks[2]}
     body = [f"{labels.get(row, ''):>{gutter}} │{''.join(canvas[row])}" for row in range(rows)]
-    first, last = f"{10**left:.0f}", f"{10**right:.0f}"
-    ticks = f"{'':{gutter}}  {first}{'n':^{max(1, columns - len(first) - len(last))}}{last}"
+    first, last = (f"{10**end:.0f}" if x_log else f"{end:g}" for end in (left, right))
+    ticks = f"{'':{gutter}}  {first}{x_name:^{max(1, columns - len(first) - len(last))}}{last}"
     lines = [title[:width], *body, f"{'':{gutter}} └{'─' * columns}", ticks]
     return [f"{line:<{width}}" for line in lines]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import prsm_scale as ps
-from tests.e2e.program import ENVIRONMENT, PROVENANCE_FIELDS, results, run, strict_json
+from tests.e2e.program import ENVIRONMENT, PROGRAM, PROVENANCE_FIELDS, results, run, strict_json
 
 pytestmark = pytest.mark.e2e
 
@@ -215,6 +217,11 @@ BAD = [
     ("--environment docker_cluster", "environment", "'docker_cluster'", "not available yet"),
     ("--network lan --delay gauss(1,2)", "delay", "'gauss(1,2)'", "normal(mean, sd)"),
     ("--resume nothing", "run", "'nothing'", "a folder that holds a run"),
+    ("--nodes 10 --topology ring,random --edge-probability 0.01", "edge_probability", "0.01", "about 0.23 or more"),
+    ("--network wan,lan --delay-min-ms 60", "delay_min_ms", "60.0", "is no range of delays"),
+    ("--nodes 4 --delay empirical(matrix.csv)", "delay", "'matrix.csv'", "a CSV file of numbers"),
+    ("--config table.toml", "network", "{'lan': {'base_delay': 500}}", "one of ideal, lan"),
+    ("--nodes 4 --plot file/x.png", "plot", "'file/x.png'", "a file in a folder that is there"),
 ]
 
 
@@ -225,6 +232,7 @@ def bad_files(tmp_path_factory):
     (folder / "negative.edgelist").write_text("a b -5\nb c 3\nc d 1\nd a 1\n")
     (folder / "misspelt.toml").write_text('nodez = "10..40"\n')
     (folder / "matrix.csv").write_text(",x,y\nx,0,1\n")
+    (folder / "table.toml").write_text("nodes = 10\n[network]\nlan = {base_delay = 500}\n")
     (folder / "file").write_text("")
     return folder
 
@@ -238,6 +246,20 @@ def test_bad_input_is_one_clear_line_and_nothing_runs(bad_files, words, field, v
     assert allowed in line.split("is not allowed: ")[1]
     assert done.stdout == ""
     assert sorted(bad_files.rglob("*")) == before
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="root can write anywhere without it")
+def test_a_figure_in_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o555)
+    caps = "=-dac_override,-dac_read_search"
+    words = ("setpriv", f"--bounding-set{caps}", f"--inh-caps{caps}") if os.geteuid() == 0 else ()
+    done = subprocess.run(
+        [*words, *PROGRAM, "sweep", "--nodes", "10", "--out", "ok", "--plot", "locked/x.png"],
+        cwd=tmp_path, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "prsm-scale: error: plot: 'locked/x.png' is not allowed: a file that can be written\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["locked"]
 
 
 @pytest.mark.parametrize("words", [("swep",), ("sweep", "--nodez", "4"), ("show",), ("show", "nothing"), ("fit", "nothing")])
@@ -293,3 +315,20 @@ def test_ctrl_c_keeps_what_is_done_and_resuming_completes_it(tmp_path):
     assert results(resumed)[0] == results(whole)[0]
     assert [{**fit, "run_id": ""} for fit in resumed["fits"]] == [{**fit, "run_id": ""} for fit in whole["fits"]]
     assert "journal.jsonl" not in {file.name for file in path.iterdir()}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_operations_survive_ctrl_c(tmp_path):
+    """Stopped in the middle of the last scenario, and completed without asking for them again."""
+    code, _, _ = interrupted(tmp_path, (*LONG, "--threads", "1", "--save-operations"), finished=3)
+    path = only_run(tmp_path)
+    assert code == 130
+    assert sorted(file.name for file in path.iterdir()) == ["journal.jsonl", "operations"]
+    run(tmp_path, "sweep", "--resume", f"results/{path.name}", "--quiet")
+    stored = pd.read_parquet(path / "operations.parquet")
+    assert stored.groupby("scenario_id", sort=False).size().tolist() == [4000] * 4
+    whole = ps.load(path).scenarios
+    assert stored["scenario_id"].unique().tolist() == whole["scenario_id"].tolist()
+    means = stored.groupby("scenario_id", sort=False)["latency_ms"].mean().to_numpy()
+    assert means == pytest.approx(whole["mean_latency_ms"].to_numpy())
+    assert "operations" not in {file.name for file in path.iterdir()}

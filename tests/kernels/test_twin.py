@@ -6,7 +6,6 @@ Counts must be equal; times may differ by what single precision and the kernels'
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -16,12 +15,14 @@ import numpy as np
 import pytest
 
 from prsm_kernels.codes import AMONG_REPLICAS, DIRECT, GOSSIP, TO_CLIENT, TO_PRIMARY
-from prsm_scale.capacity import with_waits, work_of
+from prsm_scale.capacity import work_of
 from prsm_scale.config import Scenario
-from prsm_scale.engine import Operations, _Runner
+from prsm_scale.engine import _Runner
 from prsm_scale.laws import parse_law
+from prsm_scale.outcome import Operations
 from prsm_scale.protocols import FaultModel, Pattern, Protocol, QuorumLaw, Round, Senders
 from prsm_scale.system import System, build_system, make_plan
+from prsm_scale.waiting import loaded
 from tests.reference import rounds_twin as twin
 from tests.reference.delay_twin import LINK, PLACEMENT, DelayLaw, uniform
 
@@ -75,12 +76,12 @@ def prepare(case: dict[str, Any], replicate: int = 0) -> System:
     plan = make_plan(Scenario(**case))
     system = build_system(plan, replicate)
     per_ms = plan.scenario.rate / plan.scenario.batch / 1000.0
-    return replace(system, machines=with_waits(system.machines, work_of(system), per_ms, 60_000.0))
+    return loaded(system, work_of(system), per_ms, 60_000.0)
 
 
 def run(system: System, count: int, replicate: int = 0) -> Operations:
     number = np.arange(count, dtype=np.uint32)
-    return _Runner(1).run(system, np.full(count, replicate, np.uint32), number, lambda done, needed: None)
+    return _Runner(1).run(system, np.full(count, replicate, np.uint32), number, lambda *_: None)
 
 
 def describe(system: System) -> twin.Cluster:
@@ -88,7 +89,7 @@ def describe(system: System) -> twin.Cluster:
     rounds, paths, machines = system.rounds, system.paths, system.machines
     n = system.plan.scenario.nodes
     loss = np.broadcast_to(paths.loss, paths.base_ms.shape)
-    before, waits = {}, {}
+    before, waits, behind = {}, {}, {}
     if paths.kind == DIRECT:
         places = {(i, j): (i, j * n + i, i) for i in range(n) for j in range(n) if i != j}
     else:
@@ -99,6 +100,10 @@ def describe(system: System) -> twin.Cluster:
             queue = paths.relay_ms[rounds.relay_slot[r]].reshape(n, n)
             queue = queue if paths.kind == GOSSIP else queue.T
             waits |= {(r, i, j): float(queue[i, j]) for i in range(n) for j in range(n)}
+        if machines.relay_wait_ms.size > 1:
+            more = machines.relay_wait_ms.reshape(n, n)
+            more = more if paths.kind == GOSSIP else more.T
+            behind = {(i, j): float(more[i, j]) for i in range(n) for j in range(n)}
     return twin.Cluster(
         nodes=n,
         primary=0,
@@ -116,8 +121,12 @@ def describe(system: System) -> twin.Cluster:
         downlink=machines.in_ms_per_byte.tolist(),
         forward_ms=float(paths.forward_ms),
         relay_wait=waits,
-        cpu_wait=list(zip(machines.cpu_wait_ms.tolist(), machines.cpu_wait_log.tolist(), strict=True)),
-        nic_wait=list(zip(machines.nic_wait_ms.tolist(), machines.nic_wait_log.tolist(), strict=True)),
+        receptions=machines.copies.tolist(),
+        busy=float(machines.busy),
+        cpu_wait=machines.cpu_wait_ms.tolist(),
+        nic_wait=machines.nic_wait_ms.tolist(),
+        relay_behind=behind,
+        slowed={(r, j): float(machines.slowed_ms[r * n + j]) for r in range(rounds.kind.size) for j in range(n)},
         commit_round=rounds.commit_round,
         commit_need=rounds.commit_need,
         client_need=rounds.client_need,
@@ -166,7 +175,9 @@ def tolerance_ms(system: System, longest_ms: float) -> float:
     error = {"none": 0.0, "constant": 0.0, "uniform": 0.0, "exponential": LOGARITHM}.get(law.name, TABLE * law.deviation)
     hops = 1 if system.paths.kind == DIRECT else n
     drawn = error * law.scale(float(system.paths.base_ms.max())) * hops * count
-    waits = float(system.machines.cpu_wait_ms.max() + system.machines.nic_wait_ms.max()) * LOGARITHM * count
+    machines = system.machines
+    behind = float(machines.cpu_wait_ms.max() + machines.nic_wait_ms.max() + machines.relay_wait_ms.max() * hops)
+    waits = behind * (LOGARITHM + 16 * ROUNDING) / max(float(machines.busy), 1e-3) * count
     return ROUNDING * (20 + 4 * n) * longest_ms + drawn + waits
 
 

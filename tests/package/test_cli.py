@@ -58,9 +58,9 @@ def simulation(
     """Stand in for `run_sweep`: note the call, report progress, raise what a test asks for."""
     seen = SimpleNamespace(calls=[], error=None)
 
-    def run_sweep(sweep: Sweep, out_dir: Path, threads: Any, progress: Any, resume: Any, command: str) -> Any:
+    def run_sweep(sweep: Sweep, out_dir: Path, progress: Any, command: str, **how: Any) -> Any:
         scenarios = sweep.scenarios()
-        seen.calls.append(SimpleNamespace(sweep=sweep, out=out_dir, threads=threads, resume=resume))
+        seen.calls.append(SimpleNamespace(sweep=sweep, out=out_dir, **how))
         progress(report(1, len(scenarios)))
         if seen.error is not None:
             raise seen.error
@@ -117,6 +117,7 @@ def test_every_setting_is_an_option_and_helped() -> None:
         "json",
         "plot",
         "quiet",
+        "save-operations",
     ):
         assert f"--{name}" in told
     assert "[10..1000]" in told
@@ -202,6 +203,12 @@ def test_dry_run_checks_regions_too() -> None:
     assert result.stderr.startswith("prsm-scale: error: regions: 'us-east-9' is not allowed: one of the 21 regions")
 
 
+def test_dry_run_checks_graphs_too() -> None:
+    result = invoke("sweep", "--nodes", "10,20", "--topology", "ring,random", "--edge-probability", "0.01", "--dry-run")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("prsm-scale: error: edge_probability: 0.01 is not allowed: about 0.23 or more")
+
+
 def test_a_long_list_of_nodes_is_cut_in_the_middle() -> None:
     summary = invoke("sweep", "--nodes", "10..1000:10", "--dry-run").stdout.splitlines()[-1]
     assert summary == "nodes 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, ..., 1000; scenarios: 100"
@@ -236,6 +243,20 @@ def test_bad_usage_is_one_line(simulation: SimpleNamespace, args: str, line: str
     assert (result.exit_code, result.stdout) == (2, "")
     (told,) = result.stderr.splitlines()
     assert told.startswith(f"prsm-scale: error: {line}")
+    assert simulation.calls == []
+
+
+@pytest.mark.parametrize("command", [("sweep", "--nodes", "10"), ("show", "sample")])
+def test_a_figure_that_cannot_be_written_is_refused_first(
+    simulation: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    told = [invoke(*command, "--plot", "folder.png")]
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (tmp_path, os.W_OK))
+    told.append(invoke(*command, "--plot", "new.png"))
+    for result, file in zip(told, ("folder.png", "new.png"), strict=True):
+        line = f"prsm-scale: error: plot: '{file}' is not allowed: a file that can be written\n"
+        assert (result.exit_code, result.stdout, result.stderr) == (2, "", line)
     assert simulation.calls == []
 
 
@@ -277,10 +298,10 @@ def test_the_bare_command_shows_its_help() -> None:
 
 
 def test_sweep_prints_table_plot_fits_and_folder(simulation: SimpleNamespace, tmp_path: Path) -> None:
-    result = invoke("sweep", "--threads", "2", "--out", "runs")
+    result = invoke("sweep", "--threads", "2", "--out", "runs", "--save-operations")
     assert result.exit_code == 0, result.stderr
     (call,) = simulation.calls
-    assert (call.out, call.threads, call.resume) == (Path("runs"), 2, None)
+    assert (call.out, call.threads, call.resume, call.save_operations) == (Path("runs"), 2, None, True)
     assert result.stderr == "nodes 10, 20, 40, 80, 160, 320, 640, 1000; scenarios: 8\n"
     heading = "n  ops/s  max ops/s  p50 ms  p95 ms  p99 ms  success  messages  bottleneck"
     assert heading.split() in [line.split() for line in result.stdout.splitlines()]
@@ -381,6 +402,23 @@ def test_resume_takes_the_settings_of_the_run(
     assert invoke("sweep", "--resume", "sample", "--quiet").exit_code == 0
     (call,) = simulation.calls
     assert (call.sweep, call.resume) == (stored, Path("results/sample"))
+
+
+@pytest.mark.parametrize(("words", "rate"), [((), 5), (("--config", "more.toml"), 7)])
+def test_resume_keeps_the_settings_that_neither_options_nor_file_give(
+    words: tuple[str, ...],
+    rate: int,
+    simulation: SimpleNamespace,
+    tmp_path: Path,
+    sample_row: Callable[..., Any],
+    sample_run: Callable[..., Any],
+) -> None:
+    stored = Sweep(nodes="10..40", network="lan", seed=1, rate=5)
+    sample_run(tmp_path / "results", [sample_row(10)], stored.to_dict(), finished=False)
+    (tmp_path / "more.toml").write_text("nodes = 80\nrate = 7\n")
+    assert invoke("sweep", "--resume", "sample", "--quiet", "--nodes", "10,20", *words).exit_code == 0
+    (call,) = simulation.calls
+    assert call.sweep == Sweep(nodes="10,20", network="lan", seed=1, rate=rate)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to a child")

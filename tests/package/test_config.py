@@ -67,8 +67,8 @@ def test_a_scenario_is_frozen() -> None:
         ({"environment": "hybrid_edge"}, "(hybrid_edge is not available yet)"),
         ({"environment": "docker_cluster"}, "(docker_cluster is not available yet)"),
         (
-            {"engine": "events"},
-            "engine: 'events' is not allowed: one of rounds (events is not available yet)",
+            {"engine": "meanfield"},
+            "engine: 'meanfield' is not allowed: one of rounds, events (meanfield is not available yet)",
         ),
         ({"protocol": "pbtf"}, "protocol: 'pbtf' is not allowed: one of pbft (did you mean 'pbft'?)"),
         ({"protocol": 3}, "protocol: 3 is not allowed"),
@@ -284,13 +284,18 @@ def test_the_digest_is_the_same_in_another_process() -> None:
     assert other.stdout.strip() == Scenario(nodes=10, topology="mesh").scenario_id
 
 
-def test_the_digest_follows_the_content_of_a_matrix(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("setting", "form"), [("latency_matrix", "{}"), ("delay", "empirical({})"), ("jitter", "empirical({})")])
+def test_the_digest_follows_the_content_of_a_file(tmp_path: Path, setting: str, form: str) -> None:
+    environment = "multi_region_cloud" if setting == "latency_matrix" else "local_simulation"
     ids = set()
-    for name, text in (("a.csv", "x"), ("b.csv", "x"), ("c.csv", "y")):
-        matrix = tmp_path / name
-        matrix.write_text(text)
-        ids.add(Scenario(nodes=10, environment="multi_region_cloud", latency_matrix=matrix).scenario_id)
+    for name, text in (("a.csv", "1"), ("b.csv", "1"), ("c.csv", "2")):
+        file = tmp_path / name
+        file.write_text(text)
+        ids.add(Scenario(nodes=10, environment=environment, **{setting: form.format(file)}).scenario_id)
     assert len(ids) == 2
+    file.unlink()
+    (line,) = faults(nodes=10, environment=environment, **{setting: form.format(file)})
+    assert line.endswith("is not allowed: a CSV file that is there")
 
 
 def one_round(size: int) -> Protocol:

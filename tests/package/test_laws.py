@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prsm_scale.errors import UsageError
-from prsm_scale.laws import DELAY_LAWS, JITTER_LAWS, Law, LawField, parse_law
+from prsm_scale.laws import DELAY_LAWS, JITTER_LAWS, Law, LawField, from_folder, law_file, parse_law
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ from prsm_scale.laws import DELAY_LAWS, JITTER_LAWS, Law, LawField, parse_law
         ("lognormal(80,0.3)", "delay", Law("lognormal", (80.0, 0.3))),
         ("gamma(80,2)", "delay", Law("gamma", (80.0, 2.0))),
         ("pareto(80,1.5)", "delay", Law("pareto", (80.0, 1.5))),
+        ("empirical(delays.csv)", "delay", Law("empirical", file="delays.csv")),
+        (" empirical ( my delays (2), all.csv ) ", "jitter", Law("empirical", file="my delays (2), all.csv")),
     ],
 )
 def test_laws(text: str, field: LawField, expected: Law) -> None:
@@ -60,6 +63,8 @@ def test_laws(text: str, field: LawField, expected: Law) -> None:
         ("uniform(9,5)", "delay", "a less than b"),
         ("normal(1,2)(3)", "delay", "one of constant(c)"),
         ("", "delay", "one of constant(c)"),
+        ("empirical", "delay", "empirical(FILE) (did you mean 'empirical(FILE)'?)"),
+        ("empirical( )", "jitter", "pareto(shape), empirical(FILE)"),
     ],
 )
 def test_bad_law_is_one_line(text: str, field: LawField, allowed: str) -> None:
@@ -90,6 +95,15 @@ def test_text_form_reads_back(name: str, data: st.DataObject) -> None:
         values = [values[0], math.nextafter(values[0], math.inf) + values[1]]
     law = Law(name, tuple(values))
     assert parse_law(str(law), "delay") == law
+
+
+def test_the_file_of_a_law() -> None:
+    assert [law_file(law) for law in ("empirical( a (1).csv )", "normal(1,2)", "empirical", None)] == ["a (1).csv", "", "", ""]
+    assert from_folder("empirical(a.csv)", Path("up")) == f"empirical({Path('up', 'a.csv')})"
+    assert from_folder("empirical(/a.csv)", Path("up")) == "empirical(/a.csv)"
+    assert [from_folder(law, Path("up")) for law in ("gamma(2)", 5)] == ["gamma(2)", 5]
+    text = str(parse_law(" empirical( a (1).csv )", "delay"))
+    assert parse_law(text, "delay") == Law("empirical", file="a (1).csv")
 
 
 def test_every_jitter_law_has_a_bare_form() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import prsm_scale as ps
-from prsm_scale.engine import FIRST
-from prsm_scale.metrics import effective_size, quantile_with_interval, wilson
+from prsm_scale.metrics import effective_size, effective_trials, half_width, quantile_with_interval, wilson
+from prsm_scale.outcome import FIRST
 
 
 @pytest.mark.parametrize("q", [0.5, 0.95, 0.99])
@@ -43,8 +43,28 @@ def test_one_operation_has_no_interval() -> None:
 
 def test_replicates_that_differ_are_worth_less() -> None:
     values = np.repeat([1.0, 2.0, 3.0, 4.0], 100)
-    assert effective_size(values, float(values.std()) / 2.0, True) == pytest.approx(4.0)
-    assert effective_size(values, float(values.std()) / 2.0, False) == 400.0
+    assert effective_size(values, float(values.std()) / 2.0, False) == pytest.approx(4.0)
+    assert effective_size(values, float(values.std()) / 2.0, True) == 400.0
+
+
+def test_success_decided_for_a_placement_as_a_whole_is_one_trial_each() -> None:
+    """Seen to fail where each operation counted as a trial: intervals of different seeds did not meet."""
+    cluster = np.repeat(np.arange(40), 50)
+    decided, mixed = cluster % 2 == 0, np.arange(2000) % 2 == 0
+    assert effective_trials(decided, cluster) == pytest.approx(40, rel=0.05)
+    assert effective_trials(mixed, cluster) == 2000
+    assert effective_trials(np.ones(2000, bool), cluster) == 2000
+
+
+def test_success_intervals_of_different_seeds_meet() -> None:
+    rows = [ps.simulate(nodes=20, topology="ring", network="lan", byzantine_ratio=0.1, rate=1, operations=800, replicates=40,
+                        seed=seed).row for seed in range(4)]  # fmt: skip
+    assert max(row["success_low"] for row in rows) < min(row["success_high"] for row in rows)
+
+
+def test_interval_of_few_clusters_is_that_of_student() -> None:
+    assert half_width(1.0, 8) == pytest.approx(2.3646, abs=1e-3)
+    assert half_width(1.0, 100_000) == pytest.approx(1.95997, abs=1e-4)
 
 
 def test_wilson_interval_at_its_ends() -> None:

@@ -24,8 +24,8 @@ NODES = (10, 20, 40, 80, 160, 320, 640, 1000)
 Maker = Callable[..., Any]
 
 
-def rendered(*parts: RenderableType) -> str:
-    console = Console(width=WIDTH, markup=False, highlight=False)
+def rendered(*parts: RenderableType, width: int = WIDTH) -> str:
+    console = Console(width=width, markup=False, highlight=False)
     with console.capture() as capture:
         for part in parts:
             console.print(part)
@@ -188,6 +188,44 @@ def test_a_flag_stands_by_the_number_it_is_about(sample_row: Maker, sample_run: 
     (short,) = series_of(sample_run(tmp_path / "short", rows[:6]))
     peak = next(line for line in rendered(fit_summary(short)).splitlines() if "peak (USL)" in line)
     assert "(outside the data)" in peak
+
+
+def told_of(count: int, sample_row: Maker, sample_run: Maker, folder: Path, **changes: Any) -> dict[str, str]:
+    """What the summary of a run with so many n tells, by what it is told of."""
+    usl = [1_000.0 * n / (1 + 0.02 * (n - 1) + 2e-4 * n * (n - 1)) for n in NODES]
+    rows = [sample_row(n, saturation_ops_per_second=x, **changes) for n, x in zip(NODES[:count], usl, strict=False)]
+    (series,) = series_of(sample_run(folder / str(count), rows))
+    lines = rendered(fit_summary(series), width=200).replace("saturation  ", "").replace("mean latency  ", "").splitlines()
+    return {what: telling.strip() for what, _, telling in (line.strip().partition("  ") for line in lines)}
+
+
+def test_two_points_have_no_law(sample_row: Maker, sample_run: Maker, tmp_path: Path) -> None:
+    told = told_of(2, sample_row, sample_run, tmp_path)
+    assert list(told) == ["no law", "efficiency", "1.5x of n = 10"]
+    assert told["no law"] == "2 points, which any law fits"
+    assert told["1.5x of n = 10"] == "first simulated n: none"
+    assert "on average" in told["efficiency"]
+
+
+def test_three_points_are_told_of_by_laws_with_two_parameters(sample_row: Maker, sample_run: Maker, tmp_path: Path) -> None:
+    """A peak by three parameters would be exact and say nothing."""
+    told = told_of(3, sample_row, sample_run, tmp_path)
+    assert list(told) == ["power law", "efficiency", "logarithmic law", "1.5x of n = 10", "3x of n = 10"]
+    for what in ("power law", "logarithmic law"):
+        assert "(too few points to choose" in told[what]
+    assert "n = 886" in told["1.5x of n = 10"]
+    assert "(outside the data, too few points)" in told["1.5x of n = 10"]
+
+
+def test_four_points_have_a_peak_with_its_caveat(sample_row: Maker, sample_run: Maker, tmp_path: Path) -> None:
+    told = told_of(4, sample_row, sample_run, tmp_path)
+    assert list(told)[-1] == "3x of n = 10"
+    assert "n = 70" in told["peak (USL)"]
+    assert told["peak (USL)"].endswith("(too few points)")
+
+
+def test_enough_points_need_no_caveat(sample_row: Maker, sample_run: Maker, tmp_path: Path) -> None:
+    assert "too few" not in str(told_of(8, sample_row, sample_run, tmp_path))
 
 
 def test_fit_table_keeps_parameters_whole(sample_row: Maker, sample_run: Maker, tmp_path: Path) -> None:

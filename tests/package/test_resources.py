@@ -40,6 +40,8 @@ def scenario(**changes: Any) -> SimpleNamespace:
         "cores": None,
         "memory_mb": None,
         "free_cpu": False,
+        "costs": None,
+        "client_authentication": None,
         "authentication": "ed25519",
         "transport": "stream",
         "payload_bytes": 512,
@@ -178,6 +180,44 @@ def test_a_table_of_ones_own_replaces_the_costs() -> None:
     dear = replace(replica_costs(point), auth=replace(auth_costs("ed25519"), verify_ms=1.0))
     change = job_costs(STEPS["commit"], dear, size_inputs(point), 3).receive_ms - jobs("commit").receive_ms
     assert change == pytest.approx(1.0 - 0.04947)
+
+
+def test_costs_of_a_scenario_replace_the_published_ones() -> None:
+    own = {"sign_ms": 1.0, "verify_ms": 2.0, "receive_ms": 4.0, "send_ms": 8.0, "receive_byte_ms": 0.0, "create_byte_ms": 0.0}
+    changed, plain = jobs("commit", costs=own), jobs("commit")
+    assert (changed.create_ms, changed.send_ms, changed.receive_ms, changed.transit_ms) == (1.0, 8.0, 6.0, 4.0)
+    assert changed.size_bytes == plain.size_bytes
+    only_one = jobs("commit", costs="verify_ms=1")
+    assert only_one.receive_ms - plain.receive_ms == pytest.approx(1.0 - 0.04947)
+    assert jobs("commit", costs=own, free_cpu=True).receive_ms == 0
+
+
+def test_sizes_of_a_scenario_replace_those_of_the_table() -> None:
+    plain = jobs("commit").size_bytes
+    assert jobs("commit", costs="header_bytes=28").size_bytes == plain - 16
+    assert jobs("commit", costs="signature_bytes=20").size_bytes == plain - 44
+    for step in PBFT.rounds:
+        assert jobs(step, costs="message_bytes=109").size_bytes == 109
+    assert jobs("reply", costs="message_bytes=109", batch=3).size_bytes == 3 * 109
+    logged = memory_need_mb(PBFT, size_inputs(scenario(costs="message_bytes=1000")), 64)
+    assert logged == pytest.approx(128 + 64 * (1000 + 128) * (3 + 2 * 10) / 2**20)
+
+
+def test_clients_may_have_a_scheme_of_their_own() -> None:
+    """As in NeoBFT's PBFT, whose replicas sign and whose clients have MACs: votes are as without, requests and replies cheaper."""
+    both, mixed, macs = ({"client_authentication": mac, "authentication": auth} for mac, auth in
+                         ((None, "secp256k1"), ("mac", "secp256k1"), (None, "mac")))  # fmt: skip
+    for step in ("prepare", "commit"):
+        assert jobs(step, **mixed) == jobs(step, **both)
+    for step in ("request", "reply"):
+        assert jobs(step, **mixed) == jobs(step, **macs)
+    saved = jobs("pre_prepare", **both).receive_ms - jobs("pre_prepare", **mixed).receive_ms
+    auth = AUTHENTICATION["secp256k1"].verify_ms - AUTHENTICATION["mac"].verify_ms
+    grown = 10 * 32 - 64
+    assert saved == pytest.approx(auth - grown * message_costs("stream").receive_byte_ms)
+    assert jobs("pre_prepare", **mixed).size_bytes == jobs("pre_prepare", **both).size_bytes + grown
+    dear = jobs("reply", **mixed, costs="sign_ms=1").create_ms
+    assert dear == jobs("reply", **mixed).create_ms and jobs("reply", **both, costs="sign_ms=1").create_ms > 1
 
 
 @given(st.sampled_from(list(AUTHENTICATION)), st.integers(4, 2000), st.integers(0, 10**6), st.integers(1, 500))

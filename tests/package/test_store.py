@@ -14,7 +14,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from prsm_scale import __version__, atomic
-from prsm_scale.columns import FIT_COLUMNS, OPERATION_COLUMNS, SCENARIO_COLUMNS, arrow_schema
+from prsm_scale.columns import FIT_COLUMNS, SCENARIO_COLUMNS, arrow_schema
 from prsm_scale.errors import PrsmScaleError, UsageError
 from prsm_scale.store import SCHEMA_VERSION, RunStore, load
 
@@ -133,19 +133,11 @@ class TestRoundTrip:
         assert len(stored.scenarios) == len(stored.fits) == 0
         assert_frame_equal(load(store.path).scenarios, stored.scenarios)
 
-    def test_operations(self, store):
-        arrays = {
-            "scenario_id": np.array(["a", "a"]),
-            "replicate": np.array([0, 1], dtype=np.int64),
-            "operation": np.array([5, 6]),
-            "latency_ms": np.array([1.5, np.nan]),
-            "commit_ms": np.array([1.0, np.nan], dtype=np.float64),
-            "success": np.array([True, False]),
-        }
-        table = pq.read_table(store.write_operations(arrays))
-        assert table.schema.equals(arrow_schema(OPERATION_COLUMNS))
-        assert table["latency_ms"].to_pylist() == [1.5, None]
-        assert b"prsm_scale" in table.schema.metadata
+    def test_the_same_scenario_again_takes_its_place(self, filled):
+        filled.append(full_row(scenario_id="a", node_count=9))
+        for table in (filled.scenarios, load(filled.path).scenarios, filled.finish([]).scenarios):
+            assert table["scenario_id"].tolist() == ["a", "b"]
+            assert table["node_count"].tolist()[0] == 9
 
 
 class TestProvenance:
@@ -201,6 +193,13 @@ class TestResume:
         after = load(finished.path)
         assert_frame_equal(after.scenarios.iloc[:2], before.scenarios)
         assert after.provenance["created_utc"] == before.provenance["created_utc"]
+
+    def test_settings_to_go_on_with_are_noted_down(self, finished):
+        before = load(finished.path).provenance
+        after = RunStore.resume(finished.path, SWEEP | {"seed": 8}).provenance
+        assert (after["seed"], after["sweep"]["seed"]) == (8, 8)
+        assert after["sweep_digest"] != before["sweep_digest"]
+        assert RunStore.resume(finished.path).provenance == after
 
     def test_line_torn_at_any_byte_is_dropped(self, filled):
         journal = filled.path / "journal.jsonl"

@@ -137,6 +137,15 @@ def test_load_sweep(tmp_path: Path) -> None:
     assert [one.nodes for one in load_sweep(file).scenarios()] == [6]
 
 
+def test_files_of_laws_are_relative_to_the_configuration_file(tmp_path: Path) -> None:
+    for name in ("delay", "jitter"):
+        (tmp_path / f"{name}.csv").write_text("1\n2\n")
+        (tmp_path / "experiment.toml").write_text(f'nodes = 4\n{name} = "empirical({name}.csv)"\n')
+        sweep = load_sweep(tmp_path / "experiment.toml")
+        assert getattr(sweep, name) == f"empirical({tmp_path / f'{name}.csv'})"
+        assert Sweep(**tomllib.loads(sweep.to_toml())) == Sweep(**sweep.to_dict()) == sweep
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -146,6 +155,12 @@ def test_load_sweep(tmp_path: Path) -> None:
         ("[axes]\nnodes = 10\n", "axes: {'nodes': 10} is not allowed: there is no such setting"),
         ("rate = nan\n", "rate: nan is not allowed"),
         ("free_cpu = 1\n", "free_cpu: 1 is not allowed: true or false"),
+        ("[network]\nlan = {base_delay = 500}\n", "network: {'lan': {'base_delay': 500}} is not allowed: one of ideal, lan"),
+        ("[rate]\n5 = 1\n", "rate: {'5': 1} is not allowed: a number, 0 or more"),
+        ('environment = "multi_region_cloud"\n[regions]\nus-east-1 = 1\n', "regions: {'us-east-1': 1} is not allowed"),
+        ("[delay]\nmean = 250\n", "delay: {'mean': 250} is not allowed: one of constant(c)"),
+        ("[topology]\nring = 1\n", "topology: {'ring': 1} is not allowed: one of fully_connected"),
+        ('environment = "multi_region_cloud"\nlatency_matrix = []\n', "latency_matrix: [] is not allowed: text"),
     ],
 )
 def test_bad_toml(tmp_path: Path, text: str, told: str) -> None:

@@ -13,6 +13,7 @@ left over in the CPU time of the round before the present one, and receives it a
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -54,12 +55,20 @@ class Cluster:
     uplink: list[float]
     downlink: list[float]
     """ms per byte."""
+    receptions: list[float]
+    """Copies of each message that reach a node, on average: 1, unless flooded."""
     forward_ms: float
     relay_wait: dict[tuple[int, int, int], float]
     """(round, sender, node) -> ms: routed, on the whole way to node; gossip, at node."""
-    cpu_wait: list[tuple[float, float]]
-    nic_wait: list[tuple[float, float]]
-    """(mean of a wait, log of its probability)."""
+    busy: float
+    """Probability that an operation waits behind others."""
+    cpu_wait: list[float]
+    nic_wait: list[float]
+    """Mean waits of each replica behind other operations."""
+    relay_behind: dict[tuple[int, int], float]
+    """(sender, node) -> mean wait behind other operations: routed, on the whole way to node; gossip, at node."""
+    slowed: dict[tuple[int, int], float]
+    """(round, node) -> how much later its messages have been handled because others' come in between."""
     commit_round: int
     commit_need: int
     client_need: int
@@ -154,14 +163,15 @@ class Operation:
         last_ms = max(time for time in [0.0, *ends] if time < INF)
         return Result(latency, commit, self.sent, self.useful, self.repeats, self.breakdown(latency, last), last_ms)
 
-    def wait(self, laws: list[tuple[float, float]], node: int, place: int) -> float:
-        """Wait behind other operations: none, or with some probability exponential; 16 operations in turn share the law out."""
-        mean, log_probability = laws[node]
-        if mean == 0.0:
+    @cached_property
+    def waits(self) -> float:
+        """How long the operation waits behind others, in means: not, or exponential; 16 operations in turn share the law out."""
+        busy = self.cluster.busy
+        if busy == 0.0:
             return 0.0
-        within, turn = threefry(self.keys[-2], (node, place))[0], threefry(self.keys[-1], (node, place))[0]
+        within, turn = threefry(self.keys[-2], (0, 0))[0], threefry(self.keys[-1], (0, 0))[0]
         share = (self.number + turn) % 16 * 2.0**31 + unit(within)
-        return max(0.0, (exponential(single(share) / 16.0) + log_probability) * mean)
+        return max(0.0, (exponential(single(share) / 16.0) + math.log(busy)) / busy)
 
     def hop(self, r: int, link: Link, counter: int, sender: int) -> tuple[float, float, int]:
         """(propagation and jitter, time lost to retransmission, losses) of one hop."""
@@ -198,7 +208,7 @@ class Operation:
         if message.arrival < INF:
             replica.downlink_free = message.arrival
             _, end = replica.compute(message.arrival, handle)
-            replica.ready = end + self.wait(cluster.cpu_wait, primary, 2 * r)
+            replica.ready = end + self.waits * cluster.cpu_wait[primary]
             self.deciding[r][primary] = message
         else:
             replica.ready = INF
@@ -215,7 +225,7 @@ class Operation:
             self.sent[r] += 1 if table["kind"] == "to_client" else len(table["addressed"][i])
             copies = self.copies(r, i)
             begin, _ = replica.compute(replica.ready, table["sign"] + copies * table["send"])
-            self.out[i] = begin + table["sign"] + table["send"] + self.wait(cluster.nic_wait, i, 2 * r + 1)
+            self.out[i] = begin + table["sign"] + table["send"] + self.waits * cluster.nic_wait[i]
             self.starts[i] = []
             for k in range(copies):
                 self.starts[i].append(max(self.out[i] + k * table["send"], replica.uplink_free))
@@ -246,7 +256,7 @@ class Operation:
         n = self.cluster.nodes
         order = sorted(self.cluster.rounds[r]["addressed"][i], key=lambda to: (to - i) % n)
         message = self.carry(r, i, j, (j, i), self.starts[i][order.index(j)])
-        message.arrival += self.cluster.relay_wait.get((r, i, j), 0.0)
+        message.arrival += self.cluster.relay_wait.get((r, i, j), 0.0) + self.waits * self.cluster.relay_behind.get((i, j), 0.0)
         return message
 
     def flood(self, r: int, i: int) -> dict[int, Message]:
@@ -278,7 +288,8 @@ class Operation:
         if node == i:
             return list(zip(around, self.starts[i], strict=True))
         step = max(table["send"], table["bytes"] * cluster.uplink[node])
-        at = arrived + cluster.forward_ms + cluster.relay_wait.get((r, i, node), 0.0)
+        held = cluster.relay_wait.get((r, i, node), 0.0) + self.waits * cluster.relay_behind.get((i, node), 0.0)
+        at = arrived + cluster.forward_ms + held
         onward = [to for to in around if to != cluster.before[i, node]]
         back = sum(to in onward for to in around[: around.index(cluster.before[i, node])])
         return [(to, at + k * step) for k, to in enumerate(onward)] + [(cluster.before[i, node], at + back * step)]
@@ -304,8 +315,7 @@ class Operation:
     def complete(self, r: int, j: int, messages: list[Message]) -> None:
         """Pass arrivals through downlink and CPU, first come first served, until the round's need is met."""
         cluster, table, replica = self.cluster, self.cluster.rounds[r], self.replicas[j]
-        receptions = len(cluster.around[j]) if cluster.dissemination == "gossip" else 1
-        in_ms = table["bytes"] * cluster.downlink[j] * receptions
+        in_ms = table["bytes"] * cluster.downlink[j] * cluster.receptions[j]
         queue = sorted(messages + replica.left_over, key=lambda message: (message.arrival, message.round != r))
         need, finished, last = table["need"][j], INF, None
         while queue and need > 0:
@@ -323,7 +333,7 @@ class Operation:
             _, time = replica.compute(time, table["quorum"])
         self.useful[r] += sum(message.arrival <= time for message in messages)
         self.deciding[r][j] = last if finished > replica.ready else None
-        replica.ready = time + self.wait(cluster.cpu_wait, j, 2 * r)
+        replica.ready = time + self.waits * cluster.cpu_wait[j] + cluster.slowed.get((r, j), 0.0)
 
     def reply(self, r: int) -> tuple[float, Message | None]:
         n, sent = self.cluster.nodes, list(self.starts.items())

@@ -1,16 +1,15 @@
 """Speed of the rounds engine: nanoseconds per message beside a floor measured in the same run.
 
-    python bench/kernels.py [--quick]
-
 The floor draws one Threefry uniform, adds and compares it for each message, and stores nothing. Each figure is the best of
 several repetitions on one thread; ratios to the floor carry over between machines better than the figures themselves.
 """
 
-import argparse
 import resource
 import time
+from collections.abc import Iterator
 
 import numpy as np
+from llvmlite.binding import get_host_cpu_name
 
 from prsm_kernels import LANES, make_scratch, simulate
 from prsm_kernels._jit import kernel
@@ -65,24 +64,19 @@ def engine_ns(nodes: int, settings: dict, operations: int, repetitions: int) -> 
     return seconds / batch.sent.sum() * 1e9
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and repetitions")
-    quick = parser.parse_args().quick
+def report(quick: bool) -> Iterator[str]:
+    """Lines of the table; `quick` takes fewer sizes and repetitions."""
     repetitions = 3 if quick else 7
     out, keys = np.zeros(LANES, np.uint32), np.arange(2 * LANES, dtype=np.uint32)
     messages = 1 << 24
     base = best(lambda: floor(keys, messages, np.float32(53.0), out), repetitions) / messages * 1e9
-    print(f"floor: {base:.2f} ns per message (one draw, one add, one compare)\n")
-    print(f"{'n':>5} {'':14} {'ns/message':>10} {'x floor':>8}")
+    yield f"{get_host_cpu_name()}; floor: {base:.2f} ns per message (one draw, one add, one compare)"
+    yield ""
+    yield f"{'n':>5} {'':14} {'ns/message':>10} {'x floor':>8}"
     for nodes in NODES[: 5 if quick else 6]:
         operations = int(np.clip(40_000_000 // (2 * nodes**2), LANES, 4096)) // LANES * LANES
         for name, settings in SETTINGS.items():
             ns = engine_ns(nodes, settings, operations, repetitions if nodes < 3000 else 1)
-            print(f"{nodes:5} {name:14} {ns:10.2f} {ns / base:8.1f}", flush=True)
-    print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
-
-
-if __name__ == "__main__":
-    main()
+            yield f"{nodes:5} {name:14} {ns:10.2f} {ns / base:8.1f}"
+    yield ""
+    yield f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"

@@ -1,0 +1,202 @@
+"""One scenario on the events engine: replicates on threads, until the precision is reached; what they measure."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from prsm_kernels.event_types import (
+    CPU_BUSY,
+    EGRESS_BUSY,
+    INGRESS_BUSY,
+    RELAY_CPU,
+    RELAY_EGRESS,
+    RELAY_INGRESS,
+    SENT_BYTES,
+)
+from prsm_scale.capacity import Work, mean_demands, work_of
+from prsm_scale.events import EventRun
+from prsm_scale.faults import varies
+from prsm_scale.outcome import FIRST, MOST, Capacity, Crew, Operations, Outcome, Progress, Stopped, join, more_operations
+from prsm_scale.system import System, build_system, make_plan, relay_centrality
+
+_LEAST_WARMUP, _MOST_WARMUP = 50, 1000
+_SATURATING = 2.0
+"""Clients of a closed loop that saturates a system, by what its capacity and its latency at rest let it hold at once."""
+_OVERLOADED_REPLICATES = 2
+_MOST_PER_REPLICATE = 6_000
+_MOST_MESSAGES = 200_000_000
+"""Messages after which a scenario that asks for a precision is content with what it has; a minute or so on one thread."""
+
+
+def simulate_events(scenario: Any, runner: Crew, tick: Progress) -> Outcome:
+    """Simulate a scenario on the events engine; see `engine.simulate_scenario`."""
+    begun = time.perf_counter()
+    job = _Job(scenario, runner, tick)
+    saturation_per_ms = job.saturation_per_ms()
+    job.run(saturation_per_ms)
+    operations = join([run.operations(job.count) for run in job.runs])
+    works = tuple(_measured_work(run, job.count) for run in job.runs)
+    demand = mean_demands(works)
+    flight = operations.flight_ms[np.isfinite(operations.flight_ms)]
+    demand["pipeline_window"] = float(flight.mean()) / scenario.window if flight.size else math.inf
+    busiest = {name: value for name, value in demand.items() if math.isfinite(value) and value > 0.0}
+    capacity = Capacity(
+        saturation_per_ms=saturation_per_ms,
+        bottleneck=max(busiest, key=lambda name: busiest[name]) if busiest and saturation_per_ms > 0.0 else None,
+        demand_ms=demand,
+        done_per_ms=job.throughput_per_ms(),
+    )
+    wall, messages = time.perf_counter() - begun, int(operations.sent.sum())
+    return Outcome(
+        job.plan, operations, job.clusters(operations), tuple(job.systems), works, capacity, wall, messages
+    )  # fmt: skip
+
+
+class _Job:
+    """A scenario under way: one run for each replicate."""
+
+    def __init__(self, scenario: Any, runner: Crew, tick: Progress) -> None:
+        self.scenario, self.runner, self.tick = scenario, runner, tick
+        self.plan = make_plan(scenario)
+        self.varied = varies(scenario)
+        centrality = relay_centrality(self.plan)
+        count = scenario.replicates if self.varied else 1
+        self.systems = [build_system(self.plan, replicate, centrality) for replicate in range(count)]
+        self.runs: list[EventRun] = []
+        self.count = 0
+        self.overloaded = False
+
+    def _system(self, replicate: int) -> System:
+        return self.systems[replicate % len(self.systems)]
+
+    def _together(self, work: Callable[[int], Any], count: int) -> list[Any]:
+        with ThreadPoolExecutor(min(self.runner.threads, count)) as pool:
+            futures = [pool.submit(work, k) for k in range(count)]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                self.runner.stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _carry_on(self, run: EventRun, count: int) -> None:
+        while not run.advance(count):
+            if self.runner.stop.is_set():
+                raise Stopped
+
+    def saturation_per_ms(self) -> float:
+        """Proposals per ms of a closed loop that saturates the system, averaged over the systems that get anything done."""
+        return float(np.mean(self._together(self._saturate, len(self.systems))))
+
+    def _saturate(self, replicate: int) -> float:
+        system, window = self._system(replicate), self.scenario.window
+        at_rest = replace(self.plan, scenario=self.scenario.model_copy(update={"rate": 0.0, "clients": None}))
+        idle = EventRun(replace(system, plan=at_rest), replicate)
+        self._carry_on(idle, 4)
+        latency_ms = float(np.min(idle.operations(4).latency_ms))
+        if not math.isfinite(latency_ms):
+            return 0.0
+        busiest_ms = max(mean_demands([work_of(system)]).values())
+        held = latency_ms / busiest_ms if busiest_ms > 0.0 else math.inf
+        clients = int(min(2.0 * window, _SATURATING * held + 8.0))
+        run = EventRun(system, replicate, warmup=2 * clients, clients=clients)
+        count = max(4 * clients, 200)
+        self._carry_on(run, count)
+        state = run.state
+        ends = np.sort((state.start_ms + state.latency_ms)[state.ended == 1])[2 * clients :]
+        # answers come in bunches, which the slope of the whole course levels out
+        return 1.0 / float(np.polyfit(np.arange(ends.size), ends, 1)[0]) if ends.size > 1 else 0.0
+
+    def run(self, saturation_per_ms: float) -> None:
+        """Simulate at the scenario's load: as many operations as it asks for, or as its precision needs."""
+        scenario = self.scenario
+        rate = scenario.rate / scenario.batch / 1000.0
+        rho = rate / saturation_per_ms if saturation_per_ms > 0.0 and not scenario.clients else 0.0
+        self.overloaded = rho >= 1.0
+        if self.overloaded:
+            self.count = min(max(1, int(rate * scenario.duration_s * 1000.0)), _MOST_PER_REPLICATE)
+            replicates, warmup, last = min(_OVERLOADED_REPLICATES, scenario.replicates), 0, self.count
+        else:
+            replicates, last = scenario.replicates, None
+            warmup = int(min(max(4.0 / (1.0 - rho) ** 2, _LEAST_WARMUP), _MOST_WARMUP))
+            warmup += scenario.clients or 0
+            self.count = -(-(scenario.operations or FIRST) // replicates)
+        if scenario.warmup is not None:
+            warmup = scenario.warmup
+        if rate == 0.0 and not scenario.clients:
+            warmup = 0
+        self.runs = [EventRun(self._system(k), k, warmup, last) for k in range(replicates)]
+        self._go()
+        while scenario.operations is None and not self.overloaded:
+            operations = self.joined()
+            needed = more_operations(scenario, operations, self.clusters(operations), not self.varied)
+            least = max(int(operations.sent.sum()) // operations.sent.shape[0], 1)
+            needed = min(needed, MOST, _MOST_MESSAGES // least)
+            if needed <= self.count * replicates:
+                return
+            started = max(run.started for run in self.runs) - warmup + 1
+            self.count = max(-(-needed // replicates), started)
+            self._go()
+
+    def _go(self) -> None:
+        self.tick(0, self.count * len(self.runs))
+        before = [run.counted for run in self.runs]
+
+        def work(k: int) -> None:
+            self._carry_on(self.runs[k], self.count)
+            self.tick(self.count - before[k], 0)
+
+        self._together(work, len(self.runs))
+
+    def joined(self) -> Operations:
+        """All counted operations of all replicates."""
+        return join([run.operations(self.count) for run in self.runs])
+
+    def clusters(self, operations: Operations) -> Any:
+        """Number of the group of each operation: four batches of consecutive ones in each replicate, or the whole replicate."""
+        replicate = operations.replicate.astype(np.int64)
+        if self.varied:
+            return replicate
+        place = np.arange(replicate.size) % self.count
+        return replicate * 4 + place * 4 // self.count
+
+    def throughput_per_ms(self) -> float:
+        """Operations that ended successfully, per ms."""
+        return float(np.mean([self._throughput(run) for run in self.runs]))
+
+    def _throughput(self, run: EventRun) -> float:
+        rate = float(self.scenario.rate / self.scenario.batch / 1000.0)
+        state, chosen = run.state, slice(run.warmup, run.warmup + self.count)
+        ends = (state.start_ms + state.latency_ms)[state.ended == 1]
+        if self.overloaded:
+            span = min(self.scenario.duration_s * 1000.0, self.count / rate)
+            return float(np.count_nonzero(ends <= span)) / span
+        first, last = state.start_ms[chosen][[0, -1]]
+        if rate == 0.0 and not self.scenario.clients:
+            return 0.0
+        if last <= first:
+            return rate
+        inside = float(((ends > first) & (ends <= last)).sum())
+        return float(inside / (last - first) if self.scenario.clients else rate * inside / max(self.count - 1, 1))
+
+
+def _measured_work(run: EventRun, count: int) -> Work:
+    """Busy times for each proposal, between the starts of the first and of the last counted operation."""
+    marks, links = run.state.marks, run.state.link_marks
+    busy = (marks[1] - marks[0]) / max(count - 1, 1)
+    cores = run.system.machines.cores
+    limited = run.state.edge_ms_per_byte > 0
+    link = ((links[1] - links[0]) / max(count - 1, 1))[limited]
+    return Work(
+        cpu_ms=busy[CPU_BUSY] / cores, relay_cpu_ms=busy[RELAY_CPU] / cores, egress_ms=busy[EGRESS_BUSY],
+        relay_egress_ms=busy[RELAY_EGRESS], ingress_ms=busy[INGRESS_BUSY], relay_ingress_ms=busy[RELAY_INGRESS],
+        link_ms=float(link.max()) if link.size else 0.0, sent_bytes=busy[SENT_BYTES],
+        hops=np.ones(run.table.kind.size),
+    )  # fmt: skip

@@ -1,0 +1,193 @@
+"""What a simulation gives, whichever engine ran it: operations, what the system can do, and their row of results."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prsm_scale.capacity import Work
+from prsm_scale.system import Plan, System
+
+FIRST, MOST = 400, 50_000
+"""Operations simulated at first and at most, where the user leaves the number to the precision.
+
+The first are as many as bound the 99th percentile from above: 0.99**400 < 0.025.
+"""
+_GROWTH = 1.15
+"""Margin on the number of operations that the variance seen so far asks for."""
+
+
+class Progress(Protocol):
+    """What is called as work gets done, from any thread."""
+
+    def __call__(self, done: int, needed: int, messages: int = 0, /) -> None:
+        """Take operations done since the last call, operations known to be needed, and messages simulated since the last call."""
+
+
+class Stopped(Exception):
+    """The caller asked to stop."""
+
+
+@dataclass
+class Crew:
+    """How many threads may run, and the switch that stops them."""
+
+    threads: int
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, eq=False)
+class Operations:
+    """Operations of one or more replicates of a system, one element or row for each.
+
+    Attributes
+    ----------
+    replicate, operation : ndarray of uint32, shape (N,)
+    latency_ms : ndarray of float64, shape (N,)
+        Request to last needed reply; inf if that never comes.
+    commit_ms : ndarray of float64, shape (N,)
+        Proposal to commit by n - f replicas; inf if never.
+    flight_ms : ndarray of float64, shape (N,)
+        Proposal to the primary's own commit, for which it has a place in the pipeline window; inf if never.
+    breakdown_ms : ndarray of float64, shape (N, 6)
+        Propagation, transmission, CPU, queueing, retransmission, view change.
+    sent, useful, repeats : ndarray of int64, shape (N, rounds)
+        Messages sent; those that arrived before their receiver's round was complete; losses.
+    transmissions : ndarray of float64, shape (N, rounds)
+        Transmissions over links, hops and repeats included.
+    """
+
+    replicate: NDArray[np.uint32]
+    operation: NDArray[np.uint32]
+    latency_ms: NDArray[np.float64]
+    commit_ms: NDArray[np.float64]
+    flight_ms: NDArray[np.float64]
+    breakdown_ms: NDArray[np.float64]
+    sent: NDArray[np.int64]
+    useful: NDArray[np.int64]
+    repeats: NDArray[np.int64]
+    transmissions: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a system can do, and what it did.
+
+    Attributes
+    ----------
+    saturation_per_ms : float
+        Proposals per ms at most, averaged over placements of faulty replicas; 0 where nothing ends, inf where nothing limits.
+    bottleneck : str or None
+        The resource that limits it, of most placements.
+    demand_ms : dict of str to float
+        Time for which each proposal occupies the busiest member of each resource class, and its share of the window, which is
+        inf where no operation ends.
+    done_per_ms : float
+        Proposals per ms that ended in time at the offered load.
+    """
+
+    saturation_per_ms: float
+    bottleneck: str | None
+    demand_ms: dict[str, float]
+    done_per_ms: float
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A simulated scenario.
+
+    Attributes
+    ----------
+    plan : Plan
+    operations : Operations
+        In the order simulated, waiting behind others and backlog included.
+    clusters : ndarray of int64, shape (N,)
+        Number of the group of each operation; groups are independent of one another.
+    systems : tuple of System
+        One, or one for each replicate where faulty replicas differ.
+    works : tuple of Work
+    capacity : Capacity
+    wall_seconds : float
+    messages : int
+        Messages simulated.
+    """
+
+    plan: Plan
+    operations: Operations
+    clusters: NDArray[np.int64]
+    systems: tuple[System, ...]
+    works: tuple[Work, ...]
+    capacity: Capacity
+    wall_seconds: float
+    messages: int
+
+    @property
+    def scenario(self) -> Any:
+        """The scenario simulated."""
+        return self.plan.scenario
+
+    @property
+    def latency_ms(self) -> NDArray[np.float64]:
+        """Latency of each operation, ms; inf if it never ends."""
+        return self.operations.latency_ms
+
+    @property
+    def commit_ms(self) -> NDArray[np.float64]:
+        """Commit time of each operation, ms; inf if it never commits."""
+        return self.operations.commit_ms
+
+    @cached_property
+    def row(self) -> dict[str, Any]:
+        """The scenario's row of results, see `prsm_scale.columns.SCENARIO_COLUMNS`."""
+        from prsm_scale.metrics import scenario_row
+
+        return scenario_row(self)
+
+    def __repr__(self) -> str:
+        """Tell the scenario and its main results in one line."""
+        scenario, row = self.scenario, self.row
+        mean, most = row.get("mean_latency_ms"), row["saturation_ops_per_second"]
+        told = f"mean latency {mean:.4g} ms" if mean is not None else row["reason"]
+        can = f", at most {most:.3g} operations/s ({row['bottleneck']})" if row["bottleneck"] else ""
+        size = self.operations.latency_ms.size
+        return f"<Outcome: n = {scenario.nodes}, {scenario.topology}, {scenario.network}, {size} operations: {told}{can}>"
+
+
+def join(parts: Sequence[Operations]) -> Operations:
+    """Put operations one after another."""
+    names = Operations.__dataclass_fields__
+    return Operations(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def more_operations(scenario: Any, operations: Operations, clusters: NDArray[np.int64], homogeneous: bool) -> int:
+    """Operations that bring the mean's interval within the precision and bound the 99th percentile, by what is seen.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    operations : Operations
+    clusters : ndarray of int64, shape (N,)
+    homogeneous : bool
+        Whether operations of different clusters are alike; see `metrics.effective_size`.
+
+    Returns
+    -------
+    int
+        0 if there are enough.
+    """
+    from prsm_scale.metrics import effective_size, half_width, mean_and_error
+
+    ended = operations.latency_ms <= scenario.operation_timeout_ms
+    if ended.sum() < 2:
+        return 0
+    latency = operations.latency_ms[ended]
+    mean, error, groups = mean_and_error(latency, clusters[ended])
+    share = (half_width(error, groups) / mean / scenario.precision) ** 2 if mean > 0 else 0.0
+    share = max(share, FIRST / effective_size(latency, error, homogeneous))
+    return 0 if share <= 1.0 else int(operations.latency_ms.size * min(share * _GROWTH, 8.0)) + 1
