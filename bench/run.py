@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 
-PARTS = ("commands", "engine")
+PARTS = ("commands", "engine", "events")
 """Modules beside this one, whose `report(quick)` gives lines.
 
 Commands come first, and each part is imported when its turn comes: the memory of a process that has loaded Numba would count as

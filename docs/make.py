@@ -1,4 +1,4 @@
-"""Make what these pages take from the program itself: columns, validation, the README's output and figure, the notebook's outputs.
+"""Make what these pages take from the program itself: columns, validation, the README's output and figures, the notebook.
 
     python docs/make.py [--columns | --validation]
 

@@ -30,7 +30,6 @@ _LEAST_WARMUP, _MOST_WARMUP = 50, 1000
 _SATURATING = 2.0
 """Clients of a closed loop that saturates a system, by what its capacity and its latency at rest let it hold at once."""
 _OVERLOADED_REPLICATES = 2
-_MOST_PER_REPLICATE = 6_000
 _MOST_MESSAGES = 200_000_000
 """Messages after which a scenario that asks for a precision is content with what it has; a minute or so on one thread."""
 
@@ -107,7 +106,7 @@ class _Job:
         held = latency_ms / busiest_ms if busiest_ms > 0.0 else math.inf
         clients = int(min(2.0 * window, _SATURATING * held + 8.0))
         run = EventRun(system, replicate, warmup=2 * clients, clients=clients)
-        count = max(4 * clients, 200)
+        count = max(16 * clients, 400)
         self._carry_on(run, count)
         state = run.state
         ends = np.sort((state.start_ms + state.latency_ms)[state.ended == 1])[2 * clients :]
@@ -121,7 +120,7 @@ class _Job:
         rho = rate / saturation_per_ms if saturation_per_ms > 0.0 and not scenario.clients else 0.0
         self.overloaded = rho >= 1.0
         if self.overloaded:
-            self.count = min(max(1, int(rate * scenario.duration_s * 1000.0)), _MOST_PER_REPLICATE)
+            self.count = max(1, int(rate * scenario.duration_s * 1000.0))
             replicates, warmup, last = min(_OVERLOADED_REPLICATES, scenario.replicates), 0, self.count
         else:
             replicates, last = scenario.replicates, None
@@ -136,7 +135,7 @@ class _Job:
         self._go()
         while scenario.operations is None and not self.overloaded:
             operations = self.joined()
-            needed = more_operations(scenario, operations, self.clusters(operations), not self.varied)
+            needed = more_operations(scenario, operations, self.clusters(operations), False)
             least = max(int(operations.sent.sum()) // operations.sent.shape[0], 1)
             needed = min(needed, MOST, _MOST_MESSAGES // least)
             if needed <= self.count * replicates:
@@ -176,7 +175,7 @@ class _Job:
         state, chosen = run.state, slice(run.warmup, run.warmup + self.count)
         ends = (state.start_ms + state.latency_ms)[state.ended == 1]
         if self.overloaded:
-            span = min(self.scenario.duration_s * 1000.0, self.count / rate)
+            span = self.scenario.duration_s * 1000.0
             return float(np.count_nonzero(ends <= span)) / span
         first, last = state.start_ms[chosen][[0, -1]]
         if rate == 0.0 and not self.scenario.clients:

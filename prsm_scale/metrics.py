@@ -213,7 +213,7 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     mean, error, groups = mean_and_error(latency, outcome.clusters[ended])
     known = latency.size > 1  # one value tells nothing of its spread
     half = half_width(error, groups)
-    effective = effective_size(latency, error, len(outcome.systems) == 1)
+    effective = effective_size(latency, error, outcome.homogeneous)
     ordered = np.sort(latency)
     row: dict[str, Any] = {
         "mean_latency_ms": mean,

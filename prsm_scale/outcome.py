@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from prsm_scale.axes import Engine
 from prsm_scale.capacity import Work
 from prsm_scale.system import Plan, System
 
@@ -131,6 +132,11 @@ class Outcome:
     def scenario(self) -> Any:
         """The scenario simulated."""
         return self.plan.scenario
+
+    @property
+    def homogeneous(self) -> bool:
+        """Whether clusters of operations are alike, and operations of a cluster independent: no placements, no shared queues."""
+        return len(self.systems) == 1 and self.scenario.engine == Engine.ROUNDS
 
     @property
     def latency_ms(self) -> NDArray[np.float64]:

@@ -219,7 +219,7 @@ def size_inputs(scenario: Any, flooded: bool = False) -> SizeInputs:
 
 @dataclass(frozen=True)
 class Costs:
-    """All CPU costs of a scenario's replicas: of its messages, of what authenticates them, and of what does to and from clients."""
+    """All CPU costs of a scenario's replicas: of its messages, of what authenticates them, and those of clients."""
 
     message: MessageCosts
     auth: AuthCosts
@@ -246,8 +246,9 @@ _Costs = TypeVar("_Costs", AuthCosts, MessageCosts)
 
 
 def _with_own(costs: _Costs, scenario: Any) -> _Costs:
-    own, names = _own_costs(scenario), {field.name for field in fields(costs)}
-    return replace(costs, **{name: value for name, value in own.items() if name in names})
+    names = {field.name for field in fields(costs)}
+    own: dict[str, Any] = {name: value for name, value in _own_costs(scenario).items() if name in names}
+    return replace(costs, **own)
 
 
 def _authentication(scenario: Any) -> tuple[AuthCosts, AuthCosts]:

@@ -361,5 +361,17 @@ def _relay_waits(system: System, wait_ms: Vector) -> NDArray[np.float32]:
         return np.zeros(1, np.float32)
     paths = system.paths
     more = np.zeros(wait_ms.size**2, np.float32)
-    path_sums(wait_ms.astype(np.float32), paths.last_edge, paths.source, paths.order, system.network.kind == GOSSIP, more)
+    path_sums(wait_ms.astype(np.float32), paths.last_edge, paths.source, paths.order, more)
     return more
+
+
+def waited_ms(system: System) -> float:
+    """What waiting behind others adds to an operation on its way from request to reply, about: mean waits of median replicas."""
+    machines, rounds, n = system.machines, system.rounds, system.alive.size
+    if machines.busy <= 0.0:
+        return 0.0
+    among = np.flatnonzero(rounds.kind == AMONG_REPLICAS)
+    slowed = np.median(machines.slowed_ms.reshape(-1, n)[among], axis=1).sum()
+    relays = np.median(machines.relay_wait_ms) if machines.relay_wait_ms.size > 1 else 0.0
+    each = np.median(machines.cpu_wait_ms) + np.median(machines.nic_wait_ms) + relays
+    return float(machines.cpu_wait_ms[PRIMARY] + among.size * each + slowed)

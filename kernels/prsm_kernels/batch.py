@@ -69,7 +69,7 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
         wave_ms=floats(n if flooding else 1),
         flood_ms=floats(n * n if flooding else 1),
         lane=floats(3),
-        wait=floats(1),
+        wait=floats(2),
         moved=floats(1),
         at=np.full(LANES + 1, n, np.int64),
         root=np.zeros(LANES, np.int64),
@@ -112,7 +112,8 @@ def _begin_round(rounds, machines, batch, scratch, start, r):
     set_key(batch, scratch, start, rounds.kind.size + 1, 4, True)
     store(scratch.keys, 6 * LANES, load(batch.operation, start))
     if machines.busy > np.float32(0.0):
-        store(scratch.wait, 0, wait_factor(scratch.keys, machines.busy))
+        store(scratch.wait, 0, wait_factor(scratch.keys, machines.busy, 0))
+        store(scratch.wait, LANES, wait_factor(scratch.keys, machines.busy, 1))
     scratch.counts[:] = np.uint32(0)
     for i in range(n):
         at = (r * n + i) * LANES

@@ -104,12 +104,23 @@ def client_message(paths, law, scratch, size, n, replica, reply):
     return walk(paths, law, scratch, receiver, sender, size)
 
 
+@inlined
+def wait_at_relays(machines, scratch, n, replica, reply):
+    """Waiting behind other operations of a message between `replica` and each lane's client, at the relays on its way."""
+    for l in range(LANES):
+        root, leaf = (replica, scratch.client[l]) if reply else (scratch.client[l], replica)
+        scratch.lane[l] = machines.relay_wait_ms[leaf * n + root]
+    return load(scratch.lane, 0) * load(scratch.wait, LANES)
+
+
 @subkernel
 def request(rounds, paths, law, machines, scratch, r, primary):
     """Carry the client's request to the primary and through its CPU."""
     n = machines.in_ms_per_byte.size
     travel, extra, fixed, repeats, _ = client_message(paths, law, scratch, rounds.bytes[r], n, primary, False)
     arrived = load(scratch.done_ms, (r * n + primary) * LANES) + (travel + extra + fixed)
+    if machines.relay_wait_ms.size > 1:
+        arrived = arrived + wait_at_relays(machines, scratch, n, primary, False)
     time = arrived
     if machines.contended:
         at = primary * machines.cores * LANES
@@ -157,6 +168,8 @@ def replies(rounds, paths, law, machines, scratch, r):
         else:
             travel, extra, fixed, lost, _ = client_message(paths, law, scratch, rounds.bytes[r], n, i, True)
             delay = travel + extra + fixed
+            if machines.relay_wait_ms.size > 1:
+                delay = delay + wait_at_relays(machines, scratch, n, i, True)
         leave = departure(rounds, machines, scratch, r, i, 0)
         store(scratch.row_ms, count * LANES, leave + delay)
         repeats = repeats + select(leave < _INF, lost, spread_int(np.uint32(0)))

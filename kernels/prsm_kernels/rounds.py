@@ -40,15 +40,15 @@ MAX_NODES = 1 << 20
 
 
 @inlined
-def wait_factor(keys, busy):
+def wait_factor(keys, busy, where):
     """How long an operation waits behind others, in units of the mean wait: 0, or with probability `busy` exponential.
 
-    One draw for all of an operation's waits, since all replicas work on the same operations. Stratified: of 16 operations that follow
+    One draw for all waits of an operation at its replicas, and one for all at relays, since all work on the same operations. Stratified: of 16 operations that follow
     one another, each takes another sixteenth of the law, which makes means precise.
     """
-    none = spread_int(_ZERO)
-    bits, _ = threefry2x32(load(keys, 2 * LANES), load(keys, 3 * LANES), none, none)
-    turn, _ = threefry2x32(load(keys, 4 * LANES), load(keys, 5 * LANES), none, none)
+    none, place = spread_int(_ZERO), spread_int(np.uint32(where))
+    bits, _ = threefry2x32(load(keys, 2 * LANES), load(keys, 3 * LANES), none, place)
+    turn, _ = threefry2x32(load(keys, 4 * LANES), load(keys, 5 * LANES), none, place)
     stratum = to_float((load(keys, 6 * LANES) + turn) & _STRATA)
     u = (stratum * _LOSS_SCALE + unit(bits)) * np.float32(1.0 / 16.0)
     return greater((exponential_variate(u) + np.float32(np.log(busy))) / busy, spread(np.float32(0.0)))
@@ -155,7 +155,7 @@ def _routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
         if slot >= 0:
             time = time + paths.relay_ms[slot, j * n + i]
         if machines.relay_wait_ms.size > 1:
-            time = time + load(scratch.wait, 0) * machines.relay_wait_ms[j * n + i]
+            time = time + load(scratch.wait, LANES) * machines.relay_wait_ms[j * n + i]
         counter = np.uint32(j)
         at = j
         while at != i:
@@ -209,7 +209,7 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
             held += paths.relay_ms[slot, i * n + node]
         arrived = arrived + held
         if machines.relay_wait_ms.size > 1:
-            arrived = arrived + load(scratch.wait, 0) * machines.relay_wait_ms[i * n + node]
+            arrived = arrived + load(scratch.wait, LANES) * (machines.cpu_wait_ms[node] + machines.nic_wait_ms[node])
     step = max(send, size * machines.out_ms_per_byte[node])
     position = 0
     sooner = False
@@ -334,12 +334,12 @@ def receive(rounds, paths, law, machines, scratch, r, begin, end):
                 guess = kth_smallest(scratch.row_ms, count, spread_int(np.uint32(rounds.need[r * n + j])), guess)
                 time = greater(guess, ready)
                 critical = select(guess <= ready, spread(-_INF), guess)
+            if machines.busy > np.float32(0.0):
+                time = time + (load(scratch.wait, 0) * machines.cpu_wait_ms[j] + machines.slowed_ms[r * n + j])
             # in a queue, arrivals lost their last bit before they were handled
             limit = mark(time, True) if machines.contended else time
             sender, useful = census(rounds, scratch, r, j, count, critical, limit)
             store(scratch.counts, 0, load(scratch.counts, 0) + useful)
             store(scratch.critical, (r * n + j) * LANES, sender)
             store(scratch.critical_ms, (r * n + j) * LANES, critical)
-            if machines.busy > np.float32(0.0):
-                time = time + (load(scratch.wait, 0) * machines.cpu_wait_ms[j] + machines.slowed_ms[r * n + j])
         store(scratch.done_ms, ((r + 1) * n + j) * LANES, time)

@@ -209,7 +209,7 @@ def relay_waits(waits_ms, senders, last_edge, source_of, order, gossip, relay_ms
 
 
 @kernel
-def path_sums(values, last_edge, source_of, order, gossip, out):
+def path_sums(values, last_edge, source_of, order, out):
     """Sums over the relays of shortest paths.
 
     Parameters
@@ -218,10 +218,8 @@ def path_sums(values, last_edge, source_of, order, gossip, out):
         Of each relay.
     last_edge, source_of, order
         See `types.Paths`.
-    gossip : bool
-        Chooses the layout of `types.Paths.relay_ms`: sums along the way, or each relay's own value.
     out : ndarray of float32, shape (n * n,)
-        Filled where there is a way.
+        [node * n + source] filled where there is a way.
     """
     n = values.size
     so_far = np.empty(n, np.float32)
@@ -234,7 +232,4 @@ def path_sums(values, last_edge, source_of, order, gossip, out):
                 break
             before = source_of[last_edge[row + node]]
             so_far[node] = so_far[before] + (values[before] if before != source else np.float32(0.0))
-            if gossip:
-                out[row + node] = values[node]
-            else:
-                out[node * n + source] = so_far[node]
+            out[node * n + source] = so_far[node]

@@ -56,7 +56,7 @@ def _flooded_path(rounds, paths, machines, scratch, r, lane, i, j):
             if slot >= 0:
                 queue += paths.relay_ms[slot, i * n + node]
             if machines.relay_wait_ms.size > 1:
-                queue += scratch.wait[lane] * machines.relay_wait_ms[i * n + node]
+                queue += scratch.wait[LANES + lane] * (machines.cpu_wait_ms[node] + machines.nic_wait_ms[node])
         waiting += queue
     return hops, transmission, waiting
 

@@ -118,7 +118,7 @@ class Machines(NamedTuple):
     nic_wait_ms: Floats
     """(n,) for an uplink."""
     relay_wait_ms: Floats
-    """(n * n,) at relays, in the layout of `Paths.relay_ms`; (1,) for none."""
+    """(n * n,), [receiver * n + sender]: at the relays of a unicast message; (1,) for none."""
     slowed_ms: Floats
     """(R * n,), [round * n + receiver]: how much later a round's messages have been handled since others' come in between."""
 
@@ -195,7 +195,7 @@ class Scratch(NamedTuple):
     lane: Floats
     """(3 * 16,): base delay, loss threshold and transmission time of a hop that differs between lanes."""
     wait: Floats
-    """(16,): how long each lane waits behind other operations, in units of the mean."""
+    """(2 * 16,): how long each lane waits behind other operations, in units of the mean: at its replicas, and at relays."""
     moved: Floats
     """(16,): 1 for lanes whose message takes the hop under way."""
     at: NDArray[np.int64]

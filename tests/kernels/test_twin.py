@@ -101,8 +101,7 @@ def describe(system: System) -> twin.Cluster:
             queue = queue if paths.kind == GOSSIP else queue.T
             waits |= {(r, i, j): float(queue[i, j]) for i in range(n) for j in range(n)}
         if machines.relay_wait_ms.size > 1:
-            more = machines.relay_wait_ms.reshape(n, n)
-            more = more if paths.kind == GOSSIP else more.T
+            more = machines.relay_wait_ms.reshape(n, n).T
             behind = {(i, j): float(more[i, j]) for i in range(n) for j in range(n)}
     return twin.Cluster(
         nodes=n,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ BENCH = Path(__file__).resolve().parent.parent.parent / "bench"
 def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The folder's `run`, as it is when it is run as a script."""
     monkeypatch.syspath_prepend(str(BENCH))
-    for name in ("run", "commands", "engine"):
+    for name in ("run", "commands", "engine", "events"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return import_module("run")
 
@@ -27,7 +28,9 @@ def test_one_report_of_all_parts(bench: ModuleType, monkeypatch: pytest.MonkeyPa
     bench.main(["--quick"])
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("prsm-scale 0.")
-    assert list(filter(None, lines)) == ["# commands", "commands True", "# engine", "engine True"]
+    assert list(filter(None, lines)) == [
+        "# commands", "commands True", "# engine", "engine True", "# events", "events True",
+    ]  # fmt: skip
     bench.main(["--only", "engine"])
     assert capsys.readouterr().out.splitlines()[-3:] == ["# engine", "", "engine False"]
 
@@ -40,3 +43,15 @@ def test_parts_measure(bench: ModuleType, tmp_path: Path) -> None:
     assert run.peak_mb > 1
     with pytest.raises(SystemExit, match="nothing ended with 2"):
         commands.measure(("nothing",), tmp_path)
+
+
+def test_the_simpy_model_is_the_same_scenario(bench: ModuleType) -> None:
+    """Seen to fail with a quorum of one vote more: 28 standard errors apart."""
+    events = import_module("events")
+    system = events.build_system(events.make_plan(events.Scenario(nodes=7, **events.SETTINGS)), 0)
+    model = events.SimpyModel(7, system)
+    slow = model.run(1000)
+    fast = events.EventRun(system).measure(8000).latency_ms
+    assert model.messages == 1000 * (2 * 7 * 6 + 1 + 7)
+    error = (fast.var() / fast.size + statistics.variance(slow) / len(slow)) ** 0.5
+    assert abs(fast.mean() - statistics.fmean(slow)) < 4.5 * error

@@ -66,7 +66,7 @@ class Cluster:
     nic_wait: list[float]
     """Mean waits of each replica behind other operations."""
     relay_behind: dict[tuple[int, int], float]
-    """(sender, node) -> mean wait behind other operations: routed, on the whole way to node; gossip, at node."""
+    """(sender, receiver) -> mean wait behind other operations at the relays of a unicast message."""
     slowed: dict[tuple[int, int], float]
     """(round, node) -> how much later its messages have been handled because others' come in between."""
     commit_round: int
@@ -163,15 +163,21 @@ class Operation:
         last_ms = max(time for time in [0.0, *ends] if time < INF)
         return Result(latency, commit, self.sent, self.useful, self.repeats, self.breakdown(latency, last), last_ms)
 
-    @cached_property
-    def waits(self) -> float:
-        """How long the operation waits behind others, in means: not, or exponential; 16 operations in turn share the law out."""
+    def waits(self, where: int) -> float:
+        """How long the operation waits behind others, in means: not, or exponential; 16 operations in turn share the law out.
+
+        One draw at its replicas (`where` 0), one at relays (1).
+        """
         busy = self.cluster.busy
         if busy == 0.0:
             return 0.0
-        within, turn = threefry(self.keys[-2], (0, 0))[0], threefry(self.keys[-1], (0, 0))[0]
+        within, turn = threefry(self.keys[-2], (0, where))[0], threefry(self.keys[-1], (0, where))[0]
         share = (self.number + turn) % 16 * 2.0**31 + unit(within)
         return max(0.0, (exponential(single(share) / 16.0) + math.log(busy)) / busy)
+
+    def behind(self, sender: int, receiver: int) -> float:
+        """Wait behind others at the relays of a unicast message."""
+        return self.waits(1) * self.cluster.relay_behind.get((sender, receiver), 0.0)
 
     def hop(self, r: int, link: Link, counter: int, sender: int) -> tuple[float, float, int]:
         """(propagation and jitter, time lost to retransmission, losses) of one hop."""
@@ -205,10 +211,11 @@ class Operation:
         cluster, primary = self.cluster, self.cluster.primary
         replica, handle = self.replicas[primary], self.cluster.rounds[r]["handle"][primary]
         message = self.carry(r, self.client, primary, (primary, cluster.nodes), 0.0)
+        message.arrival += self.behind(self.client, primary)
         if message.arrival < INF:
             replica.downlink_free = message.arrival
             _, end = replica.compute(message.arrival, handle)
-            replica.ready = end + self.waits * cluster.cpu_wait[primary]
+            replica.ready = end + self.waits(0) * cluster.cpu_wait[primary]
             self.deciding[r][primary] = message
         else:
             replica.ready = INF
@@ -225,7 +232,7 @@ class Operation:
             self.sent[r] += 1 if table["kind"] == "to_client" else len(table["addressed"][i])
             copies = self.copies(r, i)
             begin, _ = replica.compute(replica.ready, table["sign"] + copies * table["send"])
-            self.out[i] = begin + table["sign"] + table["send"] + self.waits * cluster.nic_wait[i]
+            self.out[i] = begin + table["sign"] + table["send"] + self.waits(0) * cluster.nic_wait[i]
             self.starts[i] = []
             for k in range(copies):
                 self.starts[i].append(max(self.out[i] + k * table["send"], replica.uplink_free))
@@ -256,7 +263,7 @@ class Operation:
         n = self.cluster.nodes
         order = sorted(self.cluster.rounds[r]["addressed"][i], key=lambda to: (to - i) % n)
         message = self.carry(r, i, j, (j, i), self.starts[i][order.index(j)])
-        message.arrival += self.cluster.relay_wait.get((r, i, j), 0.0) + self.waits * self.cluster.relay_behind.get((i, j), 0.0)
+        message.arrival += self.cluster.relay_wait.get((r, i, j), 0.0) + self.behind(i, j)
         return message
 
     def flood(self, r: int, i: int) -> dict[int, Message]:
@@ -288,7 +295,9 @@ class Operation:
         if node == i:
             return list(zip(around, self.starts[i], strict=True))
         step = max(table["send"], table["bytes"] * cluster.uplink[node])
-        held = cluster.relay_wait.get((r, i, node), 0.0) + self.waits * cluster.relay_behind.get((i, node), 0.0)
+        held = cluster.relay_wait.get((r, i, node), 0.0)
+        if cluster.relay_behind:
+            held += self.waits(1) * (cluster.cpu_wait[node] + cluster.nic_wait[node])
         at = arrived + cluster.forward_ms + held
         onward = [to for to in around if to != cluster.before[i, node]]
         back = sum(to in onward for to in around[: around.index(cluster.before[i, node])])
@@ -331,13 +340,15 @@ class Operation:
         time = max(finished, replica.ready)
         if time < INF and table["quorum"] > 0.0:
             _, time = replica.compute(time, table["quorum"])
-        self.useful[r] += sum(message.arrival <= time for message in messages)
         self.deciding[r][j] = last if finished > replica.ready else None
-        replica.ready = time + self.waits * cluster.cpu_wait[j] + cluster.slowed.get((r, j), 0.0)
+        replica.ready = time + self.waits(0) * cluster.cpu_wait[j] + cluster.slowed.get((r, j), 0.0)
+        self.useful[r] += sum(message.arrival <= replica.ready for message in messages)
 
     def reply(self, r: int) -> tuple[float, Message | None]:
         n, sent = self.cluster.nodes, list(self.starts.items())
         messages = [self.carry(r, i, self.client, (n, i), starts[0]) for i, starts in sent]
+        for message in messages:
+            message.arrival += self.behind(message.sender, self.client)
         latency = kth([message.arrival for message in messages], self.cluster.client_need)
         arrived = [message for message in messages if message.arrival <= min(latency, 1e300)]
         self.useful[r], self.repeats[r] = len(arrived), sum(message.repeats for message in messages)
