@@ -1,8 +1,8 @@
 """Speed of the events engine beside a SimPy model of the same scenario, in one run.
 
-Fault-free PBFT on a complete graph with exponential delays and a CPU of one core at each replica, one operation after the other. An
-event of the engine is one taken off its heap; one of SimPy is one that its environment processes. Messages a second compare what
-users wait for. Both run on one thread.
+Fault-free PBFT on a complete graph with exponential delays and a CPU of one core at each replica, one operation after the other.
+An event of the engine is one taken off its heap; one of SimPy is one that its environment processes. Messages a second
+compare what users wait for. Both run on one thread.
 """
 
 import random
@@ -122,7 +122,7 @@ def simpy_speed(nodes: int, operations: int) -> tuple[float, float, float]:
 
 def report(quick: bool) -> Iterator[str]:
     """Lines of the table."""
-    yield f"{'n':>5} {'million events/s':>17} {'SimPy':>6} {'messages/s':>11} {'SimPy':>8} {'ratio':>6} {'mean ms':>8} {'SimPy':>7}"
+    yield "    n  million events/s  SimPy  messages/s    SimPy  ratio  mean ms   SimPy"
     for nodes in NODES[: 3 if quick else 4]:
         operations = int(np.clip(4_000_000 // nodes**2, 20, 4000)) // (4 if quick else 1)
         events, messages, mean = engine_speed(SETTINGS, nodes, operations)

@@ -9,6 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AccuracyWarning": "cautions",
     "Scenario": "config",
     "Sweep": "config",
     "load_sweep": "config",

@@ -124,6 +124,7 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _real("mean_commit_ms", "ms", "mean time from the primary's proposal until n - f replicas have committed"),
     _real("median_commit_ms", "ms", "median commit time"),
     _real("p99_commit_ms", "ms", "99th percentile of the commit time"),
+    _real("mean_flight_ms", "ms", "mean time from the primary's proposal to its own commit"),
     _real("success_rate", "", "share of operations answered within the time-out"),
     _real("success_low", "", "lower end of the 95 % Wilson interval of success_rate"),
     _real("success_high", "", "upper end of the 95 % Wilson interval of success_rate"),
@@ -158,6 +159,8 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _real("util_relay_nic", "", "utilisation of the busiest relay's NIC by forwarding"),
     _real("util_link", "", "utilisation of the busiest link"),
     _real("util_window", "", "utilisation of the pipeline window"),
+    _real("stated_mean_error", "", "largest error of the mean against the events engine in this regime; missing for that engine"),
+    _real("stated_p99_error", "", "likewise of the 99th percentile"),
     _text("limits_passed", "limits that the scenario passes, by name; empty where none"),
     Column(
         "feasible",

@@ -177,7 +177,7 @@ class _Job:
         self.done = 0
 
     def clusters(self, operations: Operations) -> NDArray[np.int64]:
-        """Number of the independent group of each operation: the 16 that share the strata of their waits, or the whole replicate."""
+        """Number of the independent group of each operation: the 16 that share their strata, or the whole replicate."""
         replicate = operations.replicate.astype(np.int64)
         return replicate if self.varied else replicate << 32 | (operations.operation >> 4).astype(np.int64)
 

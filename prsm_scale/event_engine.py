@@ -177,7 +177,7 @@ class _Job:
         if self.overloaded:
             span = self.scenario.duration_s * 1000.0
             return float(np.count_nonzero(ends <= span)) / span
-        first, last = state.start_ms[chosen][[0, -1]]
+        first, last = float(state.start_ms[chosen][0]), float(state.start_ms[chosen][-1])
         if rate == 0.0 and not self.scenario.clients:
             return 0.0
         if last <= first:

@@ -107,8 +107,8 @@ class EventRun:
     Parameters
     ----------
     system : System
-        Its scenario's `rate`, `batch`, `clients`, `window` and `operation_timeout_ms` set the load; with rate 0 each operation has
-        a system at rest for itself.
+        Its scenario's `rate`, `batch`, `clients`, `window` and `operation_timeout_ms` set the load; with rate 0 each operation
+        has a system at rest for itself.
     replicate : int
         Number of the replicate, which decides its draws.
     warmup : int
@@ -134,14 +134,14 @@ class EventRun:
         clients = scenario.clients if clients is None else clients
         mode = CLOSED if clients else OPEN if self.rate_per_ms > 0 else SOLO
         machines = system.machines
-        lines = machines.out_ms_per_byte.max() > 0
+        lines, limited = machines.out_ms_per_byte.max() > 0, system.network.edge_ms_per_byte.max(initial=0.0) > 0
         self.limits = EventLoad(
             mode=mode,
             clients=int(clients or 0),
             window=int(scenario.window),
             timeout_ms=float(scenario.operation_timeout_ms),
             contended=bool(machines.contended),
-            stepwise=bool(machines.contended and lines and machines.cores > 1 and self.table.send_ms.max() > 0),
+            stepwise=bool(machines.contended and (lines or limited) and self.table.send_ms.max() + self.table.sign_ms.max() > 0),
             margin=record_margin(self.table, machines.cores),
         )
         links = system.network.edge_ms_per_byte.astype(np.float64)
@@ -153,6 +153,7 @@ class EventRun:
 
     @property
     def start_ms(self) -> NDArray[np.float64]:
+        """Start of each operation, warm-up included."""
         return self.state.start_ms
 
     @property
@@ -202,7 +203,7 @@ class EventRun:
         system = self.system
         while True:
             status = run_events(self.table, system.paths, system.plan.law, system.machines, self.limits, self.state, budget)
-            if status == GOING or status == FINISHED:
+            if status in (GOING, FINISHED):
                 return bool(status == FINISHED)
             if status == MORE_OPERATIONS:
                 self._more_operations()

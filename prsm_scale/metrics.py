@@ -57,7 +57,7 @@ def effective_size(values: Vector, error: float, homogeneous: bool) -> float:
 def effective_trials(ended: NDArray[np.bool_], cluster: NDArray[np.int64]) -> float:
     """Independent trials that so many successes and failures are worth, by how much their share varies between clusters.
 
-    Where all clusters are alike inside and differ, success is decided for each as a whole; then there are as many trials as clusters.
+    Where all clusters are alike inside and differ, success is decided for each as a whole: as many trials as clusters.
     """
     share, error, count = mean_and_error(ended.astype(np.float64), cluster)
     if share in (0.0, 1.0) or error <= 0.0:
@@ -193,8 +193,15 @@ def scenario_row(outcome: Outcome) -> dict[str, Any]:
         "messages_per_second": outcome.messages / max(outcome.wall_seconds, 1e-9),
     }
     if successes:
-        row |= _latencies(outcome, ended)
+        row |= _latencies(outcome, ended) | _stated_errors(outcome)
     return row | _throughput(outcome) | _traffic(outcome)
+
+
+def _stated_errors(outcome: Outcome) -> dict[str, Any]:
+    from prsm_scale.accuracy import regime_of
+
+    regime = regime_of(outcome)
+    return {} if regime is None else {"stated_mean_error": regime.mean_error, "stated_p99_error": regime.p99_error}
 
 
 def _why_none(outcome: Outcome) -> str:
@@ -230,6 +237,8 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     if commit.size:
         row |= {"mean_commit_ms": float(commit.mean()), "median_commit_ms": float(np.median(commit))}
         row["p99_commit_ms"] = float(np.quantile(commit, 0.99))
+    flight = operations.flight_ms[np.isfinite(operations.flight_ms)]
+    row["mean_flight_ms"] = float(flight.mean()) if flight.size else None
     parts = operations.breakdown_ms[ended].mean(axis=0)
     parts[QUEUEING] = 0.0
     parts[QUEUEING] = mean - parts.sum()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prsm_scale.cautions import AccuracyWarning, caution
 from prsm_scale.checks import check_scenarios
 from prsm_scale.config import Scenario, Sweep
 from prsm_scale.engine import simulate_scenario
@@ -153,12 +155,20 @@ def simulate(threads: int | None = None, **settings: Any) -> Outcome:
     ------
     UsageError
         For settings that are not allowed, and for a profile without the memory that the scenario needs.
+
+    Warns
+    -----
+    AccuracyWarning
+        Where the engine's stated error passes a tenth.
     """
     scenario = Scenario(**settings)
     reason = why_infeasible(scenario)
     if reason:
         raise UsageError("profile", scenario.profile, f"one with enough memory; the scenario {reason}")
-    return simulate_scenario(scenario, threads)
+    outcome = simulate_scenario(scenario, threads)
+    if told := caution(outcome.row):
+        warnings.warn(told, AccuracyWarning, stacklevel=2)
+    return outcome
 
 
 def sweep(threads: int | None = None, progress: Callable[[Progress], None] | None = None, **settings: Any) -> Run:

@@ -1,11 +1,12 @@
 """Waiting behind other operations: how long one waits at a replica when one comes by, and how others slow its own work down.
 
-Operations come at random, and each brings a burst of work to a replica in each round, spread as its votes trickle in. The rounds of
-an operation are as far apart as messages travel, so that the bursts of different rounds are met as if they came independently of one
-another, as in a network of queues with delays between them. Such a queue is simulated on its own, once for a few replicas of a
-system, and gives the mean of the wait and the probability of one.
+Operations come at random, and each brings a burst of work to a replica in each round, spread as its votes trickle in. The rounds
+of an operation are as far apart as messages travel, so that the bursts of different rounds are met as if they came independently
+of one another, as in a network of queues with delays between them. Such a queue is simulated on its own, once for a few
+replicas of a system, and gives the mean of the wait and the probability of one.
 
-All replicas work on the same operations, so what one finds waiting the others do too: an operation draws one wait for all.
+All replicas work on the same operations, so what one finds waiting the others do too: an operation draws one wait for all its
+replicas, and one for all relays.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ def _travel_ms(system: System, senders: NDArray[np.int32], receivers: NDArray[np
 def _complete_ms(arrivals: Vector, weight: float, need: NDArray[np.int32], handle_ms: float, rho: Vector) -> Vector:
     """When the needed messages have been handled, in a queue that other operations keep busy for a share `rho` of the time.
 
-    ``max_i a_i + (k - i + 1) handle + rho (a_k - a_i)`` over the sorted arrivals up to the k-th: Lindley's recursion, with what others
-    bring between the i-th and the last message ahead of that.
+    ``max_i a_i + (k - i + 1) handle + rho (a_k - a_i)`` over the sorted arrivals up to the k-th: Lindley's recursion, with what
+    others bring between the i-th and the last message ahead of that.
     """
     ordered = np.sort(arrivals, axis=0)
     place = np.arange(1, ordered.shape[0] + 1)[:, None] * weight
@@ -278,8 +279,8 @@ def loaded(system: System, work: Work, proposals_per_ms: float, duration_ms: flo
     Returns
     -------
     System
-        An operation waits with the probability that a resource is busy, and then for an exponential time, whose mean is that of the
-        work waiting, see `queue_waits`. Its own bursts of messages take longer as well, as others' come in between.
+        An operation waits with the probability that a resource is busy, and then for an exponential time, whose mean is that of
+        the work waiting, see `queue_waits`. Its own bursts of messages take longer as well, as others' come in between.
     """
     busiest = proposals_per_ms * max(work.cpu_ms.max(), work.egress_ms.max())
     if busiest < _IDLE:
@@ -372,6 +373,6 @@ def waited_ms(system: System) -> float:
         return 0.0
     among = np.flatnonzero(rounds.kind == AMONG_REPLICAS)
     slowed = np.median(machines.slowed_ms.reshape(-1, n)[among], axis=1).sum()
-    relays = np.median(machines.relay_wait_ms) if machines.relay_wait_ms.size > 1 else 0.0
+    relays = machines.relay_wait_ms.mean() if machines.relay_wait_ms.size > 1 else 0.0
     each = np.median(machines.cpu_wait_ms) + np.median(machines.nic_wait_ms) + relays
     return float(machines.cpu_wait_ms[PRIMARY] + among.size * each + slowed)

@@ -126,8 +126,8 @@ def is_flooded(table, paths, r):
 def make_copies(table, paths, law, state, slot, r, node, source, came_from, first_dest):
     """Make the copies that leave `node`, with the draws of their hop, as a list linked by NEXT; returns its head.
 
-    Flooded: to all neighbours but `came_from`. Else: from `first_dest` on round the ring, as many as are addressed; or the one copy
-    of a message that passes `node`, or that a client sends.
+    Flooded: to all neighbours but `came_from`. Else: from `first_dest` on round the ring, as many as are addressed; or the
+    one copy of a message that passes `node`, or that a client sends.
     """
     n = state.idle.size
     flooded = is_flooded(table, paths, r)
@@ -189,8 +189,9 @@ def _take_lines(paths, machines, state, row, size, ready_ms):
     start_ms = ready_ms
     if node != CLIENT_LINE:
         line_ms = size * machines.out_ms_per_byte[node]
-        start_ms = max(ready_ms, state.uplink_ms[node])
-        state.uplink_ms[node] = start_ms + line_ms
+        if line_ms > 0.0:
+            start_ms = max(ready_ms, state.uplink_ms[node])
+            state.uplink_ms[node] = start_ms + line_ms
         state.busy[EGRESS_BUSY, node] += line_ms
         state.busy[SENT_BYTES, node] += size
         if row[SOURCE] != node:

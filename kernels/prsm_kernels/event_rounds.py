@@ -175,12 +175,16 @@ def check_quorum(table, state, slot, r, node):
 
 
 @inlined
-def _admit(load, state, slot, now):
+def _admit(table, load, state, slot, now):
     """Give an operation a place in the primary's window, or let it wait for one; returns whether it has it."""
     scalars = state.scalars
+    if state.slot_flags[slot] & ENDED:
+        return False
     if scalars[IN_FLIGHT] < load.window:
         scalars[IN_FLIGHT] += 1
         state.slot_flags[slot] |= ADMITTED | HOLDS_PLACE
+        if state.committed[slot] >= table.commit_need:
+            state.commit_ms[state.slot_operation[slot]] = state.proposed_ms[slot] - now
         state.proposed_ms[slot] = now
         return True
     state.slot_flags[slot] |= WAITS_FOR_PLACE
@@ -203,7 +207,7 @@ def give_place_back(state, slot):
 
 @inlined
 def admit_next(table, load, state):
-    """If there is a place in the window and an operation that waits for it, let that go on; those that have failed are dropped."""
+    """Let an operation that waits for a place in the window go on if there is one; those that have failed are dropped."""
     scalars = state.scalars
     while scalars[IN_FLIGHT] < load.window and scalars[WAITING] >= 0:
         slot = scalars[WAITING]
@@ -222,7 +226,8 @@ def advance(table, load, state, slot, node, completes, now):
     parts = state.parts_ms
     while r < table.kind.size:
         if not completes:
-            if r == 1 and node == table.primary and not state.slot_flags[slot] & ADMITTED and not _admit(load, state, slot, now):
+            outside = r == 1 and node == table.primary and not state.slot_flags[slot] & ADMITTED
+            if outside and not _admit(table, load, state, slot, now):
                 return
             if table.sends[r, node]:
                 state.counts[state.slot_operation[slot], r, SENT] += table.addressed[r, node]
@@ -240,7 +245,10 @@ def advance(table, load, state, slot, node, completes, now):
         if r == table.commit_round:
             state.committed[slot] += 1
             if state.committed[slot] == table.commit_need:
-                state.commit_ms[operation] = now - state.proposed_ms[slot]
+                if state.slot_flags[slot] & ADMITTED:
+                    state.commit_ms[operation] = now - state.proposed_ms[slot]
+                else:  # the moment of the commit, until the proposal comes
+                    state.proposed_ms[slot] = now
                 log_mark(state, operation, r, node, MARK_COMMITTED, now)
             if node == table.primary:
                 state.flight_ms[operation] = now - state.proposed_ms[slot]

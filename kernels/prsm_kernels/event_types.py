@@ -1,4 +1,4 @@
-"""Arrays that the events engine takes, and the columns of those that hold several things. Times in ms; `n` replicas, `R` rounds."""
+"""Arrays of the events engine, and the columns of those that hold several things. Times in ms; `n` replicas, `R` rounds."""
 
 from typing import NamedTuple
 

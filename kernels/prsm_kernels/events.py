@@ -295,8 +295,8 @@ def begin_events(limits, state):
 def run_events(table, paths, law, machines, limits, state, budget):
     """Simulate until all counted operations have ended, arrays must grow, or `budget` events have been handled.
 
-    Call again with the same arguments, arrays grown by `event_state` where that was asked for, to go on: the result does not depend
-    on where calls end.
+    Call again with the same arguments, arrays grown by `event_state` where that was asked for, to go on: the result does not
+    depend on where calls end.
 
     Parameters
     ----------

@@ -43,8 +43,8 @@ MAX_NODES = 1 << 20
 def wait_factor(keys, busy, where):
     """How long an operation waits behind others, in units of the mean wait: 0, or with probability `busy` exponential.
 
-    One draw for all waits of an operation at its replicas, and one for all at relays, since all work on the same operations. Stratified: of 16 operations that follow
-    one another, each takes another sixteenth of the law, which makes means precise.
+    One draw for all waits of an operation at its replicas, and one for all at relays, since all work on the same operations.
+    Stratified: of 16 operations that follow one another, each takes another sixteenth of the law, which makes means precise.
     """
     none, place = spread_int(_ZERO), spread_int(np.uint32(where))
     bits, _ = threefry2x32(load(keys, 2 * LANES), load(keys, 3 * LANES), none, place)

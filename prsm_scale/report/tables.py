@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from prsm_scale.cautions import caution
 from prsm_scale.report.series import MISSING, Row, Series, number, percent, spread_ms
 from prsm_scale.report.textplot import MARKS, Curve, text_plot
 
@@ -94,6 +95,8 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
             yield f"n = {row['node_count']}: {row['reason']}"
         if row["limits_passed"]:
             yield f"n = {row['node_count']}: over its limit in {row['limits_passed']}"
+        if told := caution(row):
+            yield f"n = {row['node_count']}: {told}"
 
 
 def _curve(rows: Sequence[Row], column: str) -> Curve:

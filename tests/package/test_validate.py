@@ -102,7 +102,7 @@ def test_what_has_no_value_misses_its_bar(mine: Path) -> None:
 
 def test_progress_names_what_runs(mine: Path) -> None:
     seen: list[Any] = []
-    ps.validate(cases=mine, progress=seen.append)
+    ps.validate(cases=mine, threads=1, progress=seen.append)
     assert [(one.done, one.total, one.current) for one in seen] == [(0, 2, "four delays"), (1, 2, "what cannot be run")]
 
 

@@ -88,7 +88,7 @@ def test_capacity_is_the_average_over_placements_of_faults():
 
 @pytest.mark.parametrize("load", [0.4, 0.7])
 def test_waiting_behind_others(load):
-    """Mean within 5 %, 99th percentile within 10 %, besides what chance does; seen to fail with independent M/G/1 waits: -9 and -33 %."""
+    """Mean within 5 %, 99th percentile within 10 %, besides chance; seen to fail with independent M/G/1 waits: -9, -33 %."""
     case: dict[str, Any] = dict(nodes=16, network="lan", profile="minimal", window=1000)
     rate = load * ps.simulate(rate=0.0, operations=64, **case).row["saturation_ops_per_second"]
     rounds = ps.simulate(rate=rate, precision=0.004, **case).row
@@ -135,7 +135,8 @@ def test_the_same_bits_on_any_number_of_threads_and_in_any_pieces():
 
 
 def test_a_breakdown_sums_to_the_latency():
-    outcome = ps.simulate(nodes=10, topology="mesh", network="poor", profile="minimal", rate=50.0, engine="events", operations=400)
+    case: dict[str, Any] = dict(nodes=10, topology="mesh", network="poor", profile="minimal", rate=50.0)
+    outcome = ps.simulate(engine="events", operations=400, **case)
     ended = np.isfinite(outcome.latency_ms)
     assert np.allclose(outcome.operations.breakdown_ms[ended].sum(axis=1), outcome.latency_ms[ended], rtol=1e-9)
     assert (outcome.operations.breakdown_ms[ended] >= 0).all()
