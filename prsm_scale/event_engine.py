@@ -175,7 +175,7 @@ class _Job:
         state, chosen = run.state, slice(run.warmup, run.warmup + self.count)
         ends = (state.start_ms + state.latency_ms)[state.ended == 1]
         if self.overloaded:
-            span = self.scenario.duration_s * 1000.0
+            span = float(self.scenario.duration_s * 1000.0)
             return float(np.count_nonzero(ends <= span)) / span
         first, last = float(state.start_ms[chosen][0]), float(state.start_ms[chosen][-1])
         if rate == 0.0 and not self.scenario.clients:

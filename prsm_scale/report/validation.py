@@ -40,8 +40,8 @@ _TITLES: Final = {
     "measurements": "Measurements: deployed systems, from what their sources state and the defaults",
 }
 _LEGEND: Final = (
-    "errors in %, ± half the 95 % interval of both values together; ! beyond its bar; "
-    "~ beyond its bar, but not by more than the interval"
+    "Errors in %, ± half the 95 % interval of both values together; ! beyond its bar; ~ beyond its bar, but not by more than the "
+    "interval. KS: distance of the two distributions of latency. Means of draws are held to four standard errors."
 )
 
 
@@ -75,6 +75,7 @@ def render(validation: Validation) -> Iterator[RenderableType]:
         if section.rows:
             parts.append(plain_table(section.headings, section.rows, section.left, section.wrap))
         yield Group(*parts, *map(Text, section.lines))
+    yield Text(_LEGEND)
 
 
 def page(validation: Validation) -> str:
@@ -83,7 +84,7 @@ def page(validation: Validation) -> str:
     for section in sections(validation):
         text.append(f"## {section.title}\n")
         if section.rows:
-            text.append(_markdown(section) + "\n")
+            text.append(_markdown(section))
         text += [f"{line}\n" for line in section.lines]
     text += _sources(validation.checks)
     return "\n".join(text).rstrip() + "\n"
@@ -91,7 +92,7 @@ def page(validation: Validation) -> str:
 
 _HEAD: Final = f"""# What proves it right
 
-Made by `prsm-scale validate`, which runs it all again. {_LEGEND[0].upper()}{_LEGEND[1:]}.
+Made by `prsm-scale validate`, which runs it all again. {_LEGEND}
 """
 
 
@@ -119,19 +120,18 @@ def _by_engine(title: str, checks: Sequence[Check]) -> Iterator[Section]:
         for engine in engines:
             cells += [_value(found.get(engine), "predicted"), error_text(found.get(engine))]
         rows.append(tuple(cells))
-    yield Section(title, headings, tuple(rows), ("what",), lines=(f"{_LEGEND}; draws are held to four standard errors",))
+    yield Section(title, headings, tuple(rows), ("what",))
 
 
 def _by_point(title: str, checks: Sequence[Check]) -> Iterator[Section]:
     """One table a regime, one row a point, one column a quantity."""
-    lines = (f"{_LEGEND}; KS: distance of the two distributions of latency",)
     for regime, members in _grouped(checks, lambda check: check.group).items():
         columns = {name: told for name, told in _POINT_COLUMNS.items() if any(check.metric == name for check in members)}
         rows = []
         for case, of_case in _grouped(members, lambda check: check.case).items():
             found = {check.metric: check for check in of_case}
             rows.append((case, *(error_text(found.get(name), told in _WITH_INTERVAL) for name, told in columns.items())))
-        yield Section(f"{title}; {regime}", ("point", *columns.values()), tuple(rows), ("point",), ("point",), lines)
+        yield Section(f"{title}; {regime}", ("point", *columns.values()), tuple(rows), ("point",), ("point",))
 
 
 def _measured(title: str, checks: Sequence[Check]) -> Iterator[Section]:
@@ -150,7 +150,7 @@ def _measured(title: str, checks: Sequence[Check]) -> Iterator[Section]:
         if check.error is not None
     )
     if rows:
-        yield Section(title, headings, rows, ("case", "group", "metric"), lines=(f"group: what dominates; {_LEGEND}",))
+        yield Section(title, headings, rows, ("case", "group", "metric"), lines=("group: what dominates the value",))
     reasons = _grouped([check for check in checks if check.error is None], lambda check: check.why)
     lines = tuple(f"{', '.join(check.case for check in members)}: {why}" for why, members in reasons.items())
     if lines:

@@ -161,3 +161,10 @@ def test_excerpt_of_the_matrix_is_square() -> None:
     rows = list(csv.reader(lines))
     assert rows[0][1:] == [row[0] for row in rows[1:]] and json.dumps(rows)
     assert sum(bool(cell) for row in rows[1:] for cell in row[1:]) == 12
+
+
+def test_the_page_of_the_docs_shows_every_case_and_point() -> None:
+    """If not: python docs/make.py --validation."""
+    text = (Path(__file__).parents[2] / "docs" / "validation.md").read_text(encoding="utf-8")
+    assert [case.id for case in load_cases() if case.id not in text] == []
+    assert [point.case for point in engines.grid() if point.case not in text] == []
