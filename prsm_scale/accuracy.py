@@ -51,7 +51,7 @@ REGIMES: Final = (
 def regime_of(outcome: Outcome) -> Regime | None:
     """Regime of a simulated scenario; None where the engine approximates nothing, or nothing ended."""
     ended = outcome.latency_ms[outcome.latency_ms <= outcome.scenario.operation_timeout_ms]
-    if outcome.scenario.engine != Engine.ROUNDS or not ended.size:
+    if outcome.scenario.engine != Engine.ROUNDS or not ended.any():
         return None
     share = float(np.mean([waited_ms(system) for system in outcome.systems])) / float(ended.mean())
     relayed = outcome.systems[0].network.relayed

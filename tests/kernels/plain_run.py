@@ -12,6 +12,8 @@ import networkx as nx
 import numpy as np
 
 from prsm_kernels import kth_arrivals, sample_hops, sort_lanes, stream_key, uniforms
+from prsm_kernels.event_types import LOGGED
+from prsm_scale.events import EventRun
 from tests.support import FREE, run_system, system_of
 
 
@@ -41,6 +43,30 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 }
 
 
+EVENTS: dict[str, dict[str, Any]] = {
+    "direct, at rest": {"rate": 0},
+    "direct, free": {**FREE},
+    "routed, lost copies": {"topology": "star", "dissemination": "routed", "loss": 0.2, "rate": 50},
+    "gossip, one core": {"topology": "mesh", "nodes": 5, "mesh_degree": 2, "cores": 1, "rate": 200},
+    "gossip, free": {**FREE, "topology": "ring"},
+    "closed loop, narrow window": {"clients": 3, "window": 1, "engine": "events", "authentication": "bls"},
+    "datagrams, in a hurry": {"transport": "datagram", "loss": 0.3, "operation_timeout_ms": 300.0, "window": 1, "rate": 30},
+    "a silent one": {"placement": (2,), "rate": 20},
+    "cut in two": {"placement": (2, 5), "topology": "ring", "dissemination": "routed", "nodes": 8, "rate": 20},
+    "narrow links": {"topology": _limited(), "rate": 50},
+}
+
+
+def followed(**settings: Any) -> dict[str, np.ndarray]:
+    """What the events engine gives of a few operations, its log included."""
+    run = EventRun(system_of(**({"nodes": 4, "seed": 3} | settings)), warmup=1)
+    run.log(1, 3)
+    found = run.measure(3)
+    names = ("latency_ms", "commit_ms", "flight_ms", "breakdown_ms", "sent", "useful", "repeats", "transmissions")
+    used = int(run.state.scalars[LOGGED])
+    return {name: getattr(found, name) for name in names} | {"log": run.state.log[:used], "log_ms": run.state.log_ms[:used]}
+
+
 def results() -> dict[str, np.ndarray]:
     """All that each system's kernel fills, and the kernels that systems this small do not reach."""
     found: dict[str, np.ndarray] = {}
@@ -52,6 +78,8 @@ def results() -> dict[str, np.ndarray]:
                 assert np.array_equal(batch.latency_ms, found[f"{name}: latency_ms"])
             for field in ("latency_ms", "commit_ms", "breakdown_ms", "sent", "useful", "repeats"):
                 found[f"{name}: {field}"] = getattr(batch, field)
+    for name, settings in EVENTS.items():
+        found |= {f"events, {name}: {field}": values for field, values in followed(**settings).items()}
     row = uniforms(1, 1, np.arange(300 * 16)).astype(np.float32)
     found["kth_arrivals"] = np.empty(32, np.float32)
     kth_arrivals(row, 37, found["kth_arrivals"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import prsm_kernels
-from tests.kernels.plain_run import SYSTEMS, results
+from tests.kernels.plain_run import EVENTS, SYSTEMS, results
 
 ROOT = Path(__file__).parents[2]
 ROUNDINGS = 1e-6
@@ -63,6 +63,14 @@ def test_times_are_those_of_compiled_kernels(name, plain, compiled):
 def test_counts_are_those_of_compiled_kernels(name, plain, compiled):
     for field in ("sent", "useful", "repeats"):
         assert np.array_equal(plain[0][f"{name}: {field}"], compiled[f"{name}: {field}"]), field
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_events_are_those_of_compiled_kernels(name, plain, compiled):
+    names = [key for key in compiled if key.startswith(f"events, {name}: ")]
+    assert len(names) == 10
+    for key in names:
+        assert np.allclose(plain[0][key], compiled[key], rtol=ROUNDINGS, atol=1e-3), key
 
 
 def test_systems_are_not_trivial(compiled):
