@@ -111,7 +111,10 @@ class _Job:
         state = run.state
         ends = np.sort((state.start_ms + state.latency_ms)[state.ended == 1])[2 * clients :]
         # answers come in bunches, which the slope of the whole course levels out
-        return 1.0 / float(np.polyfit(np.arange(ends.size), ends, 1)[0]) if ends.size > 1 else 0.0
+        if ends.size < 2:
+            return 0.0
+        slope = float(np.polyfit(np.arange(ends.size), ends, 1)[0])
+        return 1.0 / slope if slope > 0.0 else math.inf
 
     def run(self, saturation_per_ms: float) -> None:
         """Simulate at the scenario's load: as many operations as it asks for, or as its precision needs."""

@@ -140,3 +140,9 @@ def test_a_breakdown_sums_to_the_latency():
     ended = np.isfinite(outcome.latency_ms)
     assert np.allclose(outcome.operations.breakdown_ms[ended].sum(axis=1), outcome.latency_ms[ended], rtol=1e-9)
     assert (outcome.operations.breakdown_ms[ended] >= 0).all()
+
+
+def test_where_nothing_takes_time_nothing_limits():
+    """Seen to fail: a division by zero."""
+    row = ps.simulate(engine="events", nodes=4, network="ideal", rate=0.0, operations=20, **FREE).row
+    assert row["mean_latency_ms"] == 0.0 and row["saturation_ops_per_second"] is None and row["bottleneck"] is None
