@@ -11,6 +11,7 @@ from .event_types import (
     FREE_SLOT,
     GONE,
     HEAP,
+    HOLDS_PLACE,
     JOB,
     KIND,
     LEFT,
@@ -107,7 +108,7 @@ def new_record(state, slot, r, node, source):
 def release_slot(state, slot):
     """Free the slot of an operation that has ended, once nothing of it is left."""
     scalars, flags = state.scalars, state.slot_flags[slot]
-    if flags & ENDED and not flags & WAITS_FOR_PLACE and state.slot_records[slot] == 0:
+    if flags & ENDED and not flags & (WAITS_FOR_PLACE | HOLDS_PLACE) and state.slot_records[slot] == 0:
         state.slot_next[slot] = scalars[FREE_SLOT]
         scalars[FREE_SLOT] = slot
         operation = state.slot_operation[slot]

@@ -37,6 +37,7 @@ from .event_types import (
     GOING,
     HANDLE,
     HEAP,
+    HOLDS_PLACE,
     INGRESS_BUSY,
     JOB,
     KIND,
@@ -153,20 +154,28 @@ def _start(table, paths, law, limits, state, record, now):
 
 
 @inlined
+def _open(state, operation):
+    """Whether an operation that has started is unanswered, or has a place in the window still."""
+    slot = state.slot_of[operation]
+    return state.ended[operation] == 0 or (slot >= 0 and state.slot_flags[slot] & HOLDS_PLACE != 0)
+
+
+@inlined
 def _time_out(limits, state, record, now):
-    """Let the operation whose time is up fail, unless it has ended, and set the timer for the next one that has not."""
+    """Take the place of the operation whose time is up, which fails unless it was answered; set the timer for the next."""
     scalars = state.scalars
     operation = scalars[TIMED]
-    if state.ended[operation] == 0:
+    if _open(state, operation):
         slot = state.slot_of[operation]
-        state.ended[operation] = 2
-        log_mark(state, operation, 0, state.idle.size, MARK_FAILED, now)
         holder = new_record(state, slot, 0, 0, 0)
-        settle(limits, state, slot, now)
+        if state.ended[operation] == 0:
+            state.ended[operation] = 2
+            log_mark(state, operation, 0, state.idle.size, MARK_FAILED, now)
+            settle(limits, state, slot, now)
         give_place_back(state, slot)
         free_record(state, holder)
     operation += 1
-    while operation < scalars[NEXT_OPERATION] and state.ended[operation] != 0:
+    while operation < scalars[NEXT_OPERATION] and not _open(state, operation):
         operation += 1
     if operation < scalars[NEXT_OPERATION]:
         scalars[TIMED] = operation

@@ -272,7 +272,7 @@ def test_replicas_that_the_silent_cut_off(dissemination):
     compare({"nodes": 10, "network": "lan", "window": 2, "loss": 0.0} | case)
 
 
-COMPLETE = limited(nx.complete_graph(6))
+COMPLETE, RING = limited(nx.complete_graph(6)), limited(nx.cycle_graph(4))
 
 
 @pytest.mark.parametrize("case", [
@@ -286,9 +286,14 @@ COMPLETE = limited(nx.complete_graph(6))
         id="requests over limited links",
     ),
     pytest.param({"nodes": 4, "rate": 0.0, "network": "wan", "operation_timeout_ms": 40.0}, id="late"),
+    pytest.param({"topology": RING, "dissemination": "gossip", "rate": 0.0, **FREE}, id="instant"),
+    pytest.param(
+        {"nodes": 4, "cores": 1, "clients": 5, "window": 1, "operation_timeout_ms": 15.0, "loss": 0.0},
+        id="timers that run out together",
+    ),
 ])  # fmt: skip
 def test_what_the_twin_found(case):
-    """Seen to fail: each was a fault of the engine."""
+    """Seen to fail: each was a fault of the engine, or of the page that it and the twin follow."""
     compare({"network": "lan"} | case)
 
 

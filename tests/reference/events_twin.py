@@ -8,9 +8,8 @@ in which docs/events.md tells it: a start makes the next start, then the request
 a job that begins makes its copies ready, then its end; a job that ends lets its message count, so that its replica completes
 the round, enters the next and sends; after that the operation commits, the window moves on, and the free core takes what waits.
 
-Where that page leaves it open: a reply to a client at the replica's own site takes its turn on the uplink, a request from there
-passes the downlink; a time-out runs from when a lost copy starts onto the link; a copy for which there is no way takes the
-uplink; the primary drops operations that failed before it proposed them.
+Where that page leaves it open: a reply to a client at the replica's own site takes the uplink, a request from there passes the
+downlink; a time-out runs from when a lost copy starts onto the link; a copy for which there is no way takes the uplink.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ ARRIVAL = 4
 class Load:
     """A cluster and what is asked of it.
 
-    Its rounds hold two entries more, receive and transit: CPU ms to take in a message for the replica itself, and one that is for
-    others or known already. What the rounds twin approximates with (handle, waits) is not read.
+    Its rounds hold receive and transit too: CPU ms of a message for the replica itself, and of one for others or known already.
+    What the rounds twin approximates with (handle, waits) is not read.
     """
 
     cluster: Cluster
@@ -68,9 +67,8 @@ class Copy:
     operation: Operation
     round: int
     sender: int
-    """n for a client."""
     receiver: int | None
-    """n for a client; None where flooded."""
+    """n for a client, None where flooded."""
     at: int
     ahead: tuple[int, ...] | None
     """Nodes still before it; None where there is no way."""
@@ -139,7 +137,7 @@ class Simulation:
         self.at_once = not any([*costs, *cluster.uplink, *cluster.downlink])
         """No CPU costs and no limited lines: messages count as they arrive, copies leave as they are made."""
         self.link_free: dict[tuple[int, int], float] = {}
-        self.now, self.events, self.serial = 0.0, [], 0
+        self.now, self.events, self.serial, self.watching = 0.0, [], 0, False
         self.operations: list[Operation] = []
         self.in_flight: set[Operation] = set()
         self.waiting: deque[Operation] = deque()
@@ -178,7 +176,15 @@ class Simulation:
         self.ready(self.unicast(operation, 0, self.cluster.nodes, self.cluster.primary, Parts()))
         for i in self.live:
             self.enter(operation, i, 0)
-        self.schedule(self.now + self.load.timeout_ms, lambda: self.give_up(operation))
+        if not self.watching:
+            self.watch()
+
+    def watch(self) -> None:
+        """Set the timer of the first operation under way."""
+        operation = next((one for one in self.operations if not one.over or one in self.in_flight), None)
+        self.watching = operation is not None
+        if self.watching:
+            self.schedule(operation.start_ms + self.load.timeout_ms, lambda: self.give_up(operation))
 
     def answer(self, copy: Copy) -> None:
         """A reply has come to the client."""
@@ -191,23 +197,20 @@ class Simulation:
                 self.end(operation)
 
     def give_up(self, operation: Operation) -> None:
+        self.waiting = deque(other for other in self.waiting if other is not operation)
+        self.in_flight.discard(operation)
+        self.move_window()
         if not operation.over:
             operation.failed = True
-            self.waiting = deque(other for other in self.waiting if other is not operation)
-            self.leave_window(operation)
             self.end(operation)
+        self.watch()
 
     def end(self, operation: Operation) -> None:
         operation.over = True
         if self.load.clients:
             self.schedule(self.now, self.start)
 
-    def leave_window(self, operation: Operation) -> None:
-        self.in_flight.discard(operation)
-        self.move_window()
-
     def move_window(self) -> None:
-        """Let the primary propose what waits."""
         while self.waiting and len(self.in_flight) < self.load.window:
             operation = self.waiting.popleft()
             self.in_flight.add(operation)
@@ -221,8 +224,7 @@ class Simulation:
         operation.entered[i] = r
         if i in table["senders"]:
             self.send(operation, i, r)
-        need = table["need"].get(i, 0)
-        if need == 0:
+        if (need := table["need"].get(i, 0)) == 0:
             self.complete(operation, i, r, parts)
         elif operation.handled[r, i] >= need:
             self.gathered(operation, i, r, parts)
@@ -241,8 +243,7 @@ class Simulation:
             self.complete(operation, i, r, parts)
 
     def complete(self, operation: Operation, i: int, r: int, parts: Parts) -> None:
-        cluster = self.cluster
-        operation.completed[i], operation.chain_of[i] = r, parts
+        cluster, operation.completed[i], operation.chain_of[i] = self.cluster, r, parts
         if i != cluster.primary or r > 0:
             self.enter(operation, i, r + 1)
         elif not operation.failed:
@@ -254,7 +255,8 @@ class Simulation:
                 operation.committed = self.now
             if i == cluster.primary:
                 operation.flight_ms = self.now - operation.proposed
-                self.leave_window(operation)
+                self.in_flight.discard(operation)
+                self.move_window()
 
     def send(self, operation: Operation, i: int, r: int) -> None:
         """Let replica i make its message of round r, and a copy for each addressee or neighbour."""
@@ -340,9 +342,8 @@ class Simulation:
         if copy.receiver is not None and not copy.ahead:
             self.at_replica(copy)
         elif copy.receiver is not None:
-            forwarding = table["transit"] + table["send"]
-            copy.parts = copy.parts.plus(cpu=forwarding)
-            self.compute(copy.at, Job(forwarding, [(forwarding, copy)]))
+            copy.parts = copy.parts.plus(cpu=table["transit"] + table["send"])
+            self.compute(copy.at, self.job(table["transit"], table, [copy]))
         elif message in copy.operation.seen:
             self.compute(copy.at, Job(table["transit"]))
         else:
@@ -363,7 +364,6 @@ class Simulation:
         self.compute(node, job)
 
     def at_replica(self, copy: Copy) -> None:
-        """A unicast message is where it should go."""
         receive = self.cluster.rounds[copy.round]["receive"]
         copy.operation.useful[copy.round] += copy.operation.completed[copy.at] < copy.round
         copy.parts = copy.parts.plus(cpu=receive)
@@ -371,9 +371,9 @@ class Simulation:
 
     def compute(self, node: int, job: Job, own: bool = False) -> None:
         if self.at_once:
+            job.end()
             for _, copy in job.copies:
                 self.ready(copy)
-            job.end()
         else:
             (self.machines[node].own if own else self.machines[node].received).append(job)
             self.dispatch(node)

@@ -146,3 +146,20 @@ def test_where_nothing_takes_time_nothing_limits():
     """Seen to fail: a division by zero."""
     row = ps.simulate(engine="events", nodes=4, network="ideal", rate=0.0, operations=20, **FREE).row
     assert row["mean_latency_ms"] == 0.0 and row["saturation_ops_per_second"] is None and row["bottleneck"] is None
+
+
+def test_places_in_the_window_come_back():
+    """Answered while the primary misses its quorum, an operation times out all the same. Seen to fail: all places were lost."""
+    case: dict[str, Any] = dict(nodes=4, network="lan", rate=20.0, loss=0.03, transport="datagram", operation_timeout_ms=1000.0)
+    run = EventRun(build_system(make_plan(Scenario(**case)), 0))
+    answered = np.isfinite(run.measure(10_000).latency_ms)
+    assert answered[-2000:].mean() == pytest.approx(answered[:2000].mean(), abs=0.03)
+
+
+def test_a_run_ends_where_failed_operations_wait_behind_a_full_window():
+    """Seen to fail: it never ended."""
+    case: dict[str, Any] = dict(
+        nodes=4, network="lan", rate=50.0, window=2, loss=0.1, transport="datagram", operation_timeout_ms=100.0
+    )
+    run = EventRun(build_system(make_plan(Scenario(**case)), 0))
+    assert any(run.advance(100) for _ in range(3))
