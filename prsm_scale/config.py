@@ -153,6 +153,11 @@ class Scenario(Settings):
         # 0.29 * 100 falls a rounding error short of the 29 that is meant.
         return math.floor(round(self.byzantine_ratio * self.nodes, 9))
 
+    @property
+    def proposals_per_ms(self) -> float:
+        """Rate at which proposals are offered in open loop."""
+        return self.rate / self.batch / 1000.0
+
     @cached_property
     def scenario_id(self) -> str:
         """16 hexadecimal digits of SHA-256 over all that decides the result."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,6 @@ from prsm_scale.outcome import (
     Operations,
     Outcome,
     Progress,
-    Stopped,
     join,
     more_operations,
 )
@@ -49,21 +48,9 @@ class _Runner(Crew):
             threads = max(1, min(threads, _SCRATCH_BYTES // (4 * LANES * system.alive.size**2)))
         tasks = max(1, min(blocks, threads if system.network.kind == GOSSIP else 4 * threads))
         edges = np.linspace(0, blocks, tasks + 1).astype(int) * LANES
-        parts: dict[int, Operations] = {}
-        with ThreadPoolExecutor(threads) as pool:
-            futures = {
-                pool.submit(self._task, system, replicate[a:b], operation[a:b], tick): a
-                for a, b in zip(edges[:-1], edges[1:], strict=True)
-                if b > a
-            }
-            try:
-                for future in as_completed(futures):
-                    parts[futures[future]] = future.result()
-            except BaseException:
-                self.stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-        return join([parts[a] for a in sorted(parts)])
+        pieces = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+        crew = Crew(threads, self.stop)
+        return join(crew.each(lambda piece: self._task(system, replicate[piece], operation[piece], tick), pieces))
 
     def _task(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32], tick: Progress) -> Operations:
         batch = _empty_batch(system, replicate, operation)
@@ -71,8 +58,7 @@ class _Runner(Crew):
         count, told, done = replicate.size, 0, False
         while not done:
             done = simulate(system.rounds, system.paths, system.plan.law, system.machines, batch, scratch, _CALL_MESSAGES)
-            if self.stop.is_set():
-                raise Stopped
+            self.check()
             ended = min(int(scratch.progress[BLOCK]) * LANES, count)
             tick(ended - told, 0, int(batch.sent[told:ended].sum()))
             told = ended
@@ -169,7 +155,7 @@ class _Job:
         self.plan, self.runner, self.tick = plan, runner, tick
         self.varied = varies(plan.scenario)
         self.centrality = relay_centrality(plan)
-        self.per_ms = plan.scenario.rate / plan.scenario.batch / 1000.0
+        self.per_ms = plan.scenario.proposals_per_ms
         self.idle: list[System] = []
         self.systems: list[System] = []
         self.works: list[Work] = []
@@ -182,8 +168,10 @@ class _Job:
         return replicate if self.varied else replicate << 32 | (operations.operation >> 4).astype(np.int64)
 
     def _system(self, replicate: int) -> System:
-        if not self.varied and self.systems:
-            return self.systems[0]
+        """System of a replicate, made when it is first asked for; one for all where faulty replicas do not differ."""
+        place = replicate if self.varied else 0
+        if place < len(self.systems):
+            return self.systems[place]
         idle = build_system(self.plan, replicate, self.centrality)
         work = work_of(idle)
         self.idle.append(idle)
@@ -192,8 +180,9 @@ class _Job:
         return self.systems[-1]
 
     def _run(self, place: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> None:
-        part = self.runner.run(self.systems[place], replicate, operation, self.tick)
-        self.parts.append(replace(part, transmissions=_transmissions(self.systems[place], self.works[place], part)))
+        system = self._system(place)
+        part = self.runner.run(system, replicate, operation, self.tick)
+        self.parts.append(replace(part, transmissions=_transmissions(system, self.works[place], part)))
         self.done += replicate.size
 
     def extend(self, count: int) -> None:
@@ -203,12 +192,10 @@ class _Job:
             each = -(-count // replicates) if not self.parts else self.parts[0].replicate.size
             while count > 0:
                 size = min(each, count)
-                number = len(self.systems)
-                self._system(number)
+                number = len(self.parts)
                 self._run(number, np.full(size, number, np.uint32), np.arange(size, dtype=np.uint32))
                 count -= size
         else:
-            self._system(0)
             index = np.arange(self.done, self.done + count)
             group = index // LANES
             operation = group // replicates * LANES + index % LANES
@@ -221,7 +208,7 @@ class _Job:
             self.tick(0, scenario.operations)
             self.extend(scenario.operations)
             return
-        cost = message_cost(build_system(self.plan, 0, self.centrality))
+        cost = message_cost(self._system(0))
         most = max(FIRST, min(MOST, MOST_MESSAGES // cost))
         count = FIRST
         while count > 0:
@@ -233,16 +220,11 @@ class _Job:
             needed = more_operations(scenario, operations, self.clusters(operations), not self.varied)
             count = min(needed, most) - self.done
 
-    def _parts_of(self, place: int) -> Operations:
-        """Operations simulated on one of the systems."""
-        return self.parts[place] if self.varied else join(self.parts)
-
-    def _flight_ms(self, place: int, busiest_ms: float) -> float:
+    def _flight_ms(self, place: int, part: Operations, busiest_ms: float) -> float:
         """Mean time for which a proposal fills a place in the window, inf where none is ever decided.
 
         It bounds the capacity by what it is in an idle system; where even with waiting it is no bound, that is not looked into.
         """
-        part = self._parts_of(place)
         loaded = _mean_of_finite(part.flight_ms)
         if loaded <= busiest_ms * self.plan.scenario.window or np.isinf(loaded):
             return loaded
@@ -253,27 +235,26 @@ class _Job:
     def capacity(self) -> tuple[Capacity, Operations]:
         """What the systems can do, on average, and the operations with the backlog of a system that is offered more."""
         scenario = self.plan.scenario
-        most, done, shares, binding = [], [], [], []
-        each: list[dict[str, float]] = []
-        parts: list[Operations] = []
-        for place, work in enumerate(self.works):
+        binding: dict[str, float] = defaultdict(float)
+        most, done, each = [], [], []
+        parts = list(self.parts) if self.varied else [join(self.parts)]
+        for place, (work, part) in enumerate(zip(self.works, parts, strict=True)):
             demand = demands(work)
-            demand["pipeline_window"] = self._flight_ms(place, max(demand.values())) / scenario.window
+            demand["pipeline_window"] = self._flight_ms(place, part, max(demand.values())) / scenario.window
             each.append(demand)
             finite = {name: value for name, value in demand.items() if np.isfinite(value)}
             name = max(finite, key=lambda key: finite[key])
             bound = finite[name]
-            parts.append(_with_backlog(self.plan, self._parts_of(place), self.per_ms * bound))
-            ended = float(np.isfinite(parts[-1].latency_ms).mean())
-            in_time = float((parts[-1].latency_ms <= scenario.operation_timeout_ms).mean())
+            parts[place] = _with_backlog(self.plan, part, self.per_ms * bound)
+            ended = float(np.isfinite(parts[place].latency_ms).mean())
+            in_time = float((parts[place].latency_ms <= scenario.operation_timeout_ms).mean())
             most.append(0.0 if ended == 0.0 else ended / bound if bound > 0.0 else np.inf)
             # of a growing backlog, what the test's duration leaves unserved is not done
             done.append(self.per_ms * min(in_time, ended / max(1.0, self.per_ms * bound)))
-            shares.append(ended * parts[-1].operation.size)
-            binding.append(name if bound > 0.0 else None)
+            if ended > 0.0 and bound > 0.0:
+                binding[name] += ended * part.operation.size
         weight = np.array([part.operation.size for part in parts], np.float64)
-        names = sorted({name for name, share in zip(binding, shares, strict=True) if share > 0.0 and name})
-        bottleneck = max(names, key=lambda n: sum(s for b, s in zip(binding, shares, strict=True) if b == n), default=None)
+        bottleneck = max(sorted(binding), key=lambda name: binding[name], default=None)
         demand_ms = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
         average = float(np.average(most, weights=weight)), float(np.average(done, weights=weight))
         return Capacity(average[0], bottleneck, demand_ms, average[1]), join(parts)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +21,7 @@ from prsm_kernels.event_types import (
 from prsm_scale.capacity import Work, mean_demands, work_of
 from prsm_scale.events import EventRun
 from prsm_scale.faults import varies
-from prsm_scale.outcome import FIRST, MOST, Capacity, Crew, Operations, Outcome, Progress, Stopped, join, more_operations
+from prsm_scale.outcome import FIRST, MOST, Capacity, Crew, Operations, Outcome, Progress, join, more_operations
 from prsm_scale.system import System, build_system, make_plan, relay_centrality
 
 _LEAST_WARMUP, _MOST_WARMUP = 50, 1000
@@ -34,13 +32,13 @@ _MOST_MESSAGES = 200_000_000
 """Messages after which a scenario that asks for a precision is content with what it has; a minute or so on one thread."""
 
 
-def simulate_events(scenario: Any, runner: Crew, tick: Progress) -> Outcome:
+def simulate_events(scenario: Any, crew: Crew, tick: Progress) -> Outcome:
     """Simulate a scenario on the events engine; see `engine.simulate_scenario`."""
     begun = time.perf_counter()
-    job = _Job(scenario, runner, tick)
+    job = _Job(scenario, crew, tick)
     saturation_per_ms = job.saturation_per_ms()
     job.run(saturation_per_ms)
-    operations = join([run.operations(job.count) for run in job.runs])
+    operations = job.joined()
     works = tuple(_measured_work(run, job.count) for run in job.runs)
     demand = mean_demands(works)
     flight = operations.flight_ms[np.isfinite(operations.flight_ms)]
@@ -61,8 +59,8 @@ def simulate_events(scenario: Any, runner: Crew, tick: Progress) -> Outcome:
 class _Job:
     """A scenario under way: one run for each replicate."""
 
-    def __init__(self, scenario: Any, runner: Crew, tick: Progress) -> None:
-        self.scenario, self.runner, self.tick = scenario, runner, tick
+    def __init__(self, scenario: Any, crew: Crew, tick: Progress) -> None:
+        self.scenario, self.crew, self.tick = scenario, crew, tick
         self.plan = make_plan(scenario)
         self.varied = varies(scenario)
         centrality = relay_centrality(self.plan)
@@ -75,24 +73,13 @@ class _Job:
     def _system(self, replicate: int) -> System:
         return self.systems[replicate % len(self.systems)]
 
-    def _together(self, work: Callable[[int], Any], count: int) -> list[Any]:
-        with ThreadPoolExecutor(min(self.runner.threads, count)) as pool:
-            futures = [pool.submit(work, k) for k in range(count)]
-            try:
-                return [future.result() for future in futures]
-            except BaseException:
-                self.runner.stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-
     def _carry_on(self, run: EventRun, count: int) -> None:
         while not run.advance(count):
-            if self.runner.stop.is_set():
-                raise Stopped
+            self.crew.check()
 
     def saturation_per_ms(self) -> float:
         """Proposals per ms of a closed loop that saturates the system, averaged over the systems that get anything done."""
-        return float(np.mean(self._together(self._saturate, len(self.systems))))
+        return float(np.mean(self.crew.each(self._saturate, range(len(self.systems)))))
 
     def _saturate(self, replicate: int) -> float:
         system, window = self._system(replicate), self.scenario.window
@@ -119,7 +106,7 @@ class _Job:
     def run(self, saturation_per_ms: float) -> None:
         """Simulate at the scenario's load: as many operations as it asks for, or as its precision needs."""
         scenario = self.scenario
-        rate = scenario.rate / scenario.batch / 1000.0
+        rate = scenario.proposals_per_ms
         rho = rate / saturation_per_ms if saturation_per_ms > 0.0 and not scenario.clients else 0.0
         self.overloaded = rho >= 1.0
         if self.overloaded:
@@ -155,7 +142,7 @@ class _Job:
             self._carry_on(self.runs[k], self.count)
             self.tick(self.count - before[k], 0)
 
-        self._together(work, len(self.runs))
+        self.crew.each(work, range(len(self.runs)))
 
     def joined(self) -> Operations:
         """All counted operations of all replicates."""
@@ -174,7 +161,7 @@ class _Job:
         return float(np.mean([self._throughput(run) for run in self.runs]))
 
     def _throughput(self, run: EventRun) -> float:
-        rate = float(self.scenario.rate / self.scenario.batch / 1000.0)
+        rate = float(self.scenario.proposals_per_ms)
         state, chosen = run.state, slice(run.warmup, run.warmup + self.count)
         ends = (state.start_ms + state.latency_ms)[state.ended == 1]
         if self.overloaded:

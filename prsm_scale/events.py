@@ -130,7 +130,7 @@ class EventRun:
         scenario = system.plan.scenario
         self.system, self.replicate, self.warmup = system, replicate, warmup
         self.table = event_table(system, replicate)
-        self.rate_per_ms = scenario.rate / scenario.batch / 1000.0
+        self.rate_per_ms = scenario.proposals_per_ms
         clients = scenario.clients if clients is None else clients
         mode = CLOSED if clients else OPEN if self.rate_per_ms > 0 else SOLO
         machines = system.machines
@@ -175,12 +175,11 @@ class EventRun:
         """Make room for further operations, with their clients and, in open loop, their starts."""
         old = self.state.ended.size
         self.state = grow(self.state, MORE_OPERATIONS, least)
-        number = np.arange(self.state.ended.size, dtype=np.uint32)
-        fresh = np.full(number.size, self.replicate, np.uint32)
-        self.state.client[:] = client_sites(self.system, number, fresh)
+        number = np.arange(old, self.state.ended.size, dtype=np.uint32)
+        self.state.client[old:] = client_sites(self.system, number, np.full(number.size, self.replicate, np.uint32))
         if self.limits.mode == OPEN:
             seed = self.system.plan.scenario.seed
-            gaps = -np.log(uniforms(seed, DOMAIN_ARRIVAL, number[old:], self.replicate)) / self.rate_per_ms
+            gaps = -np.log(uniforms(seed, DOMAIN_ARRIVAL, number, self.replicate)) / self.rate_per_ms
             before = self.state.start_ms[old - 1] if old else 0.0
             self.state.start_ms[old:] = before + np.cumsum(gaps)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING
 from prsm_scale import __version__
+from prsm_scale.accuracy import regime_of
 from prsm_scale.axes import GRAPH_OBJECT, Engine
 from prsm_scale.capacity import Work
 from prsm_scale.outcome import Outcome
@@ -198,8 +199,6 @@ def scenario_row(outcome: Outcome) -> dict[str, Any]:
 
 
 def _stated_errors(outcome: Outcome) -> dict[str, Any]:
-    from prsm_scale.accuracy import regime_of
-
     regime = regime_of(outcome)
     return {} if regime is None else {"stated_mean_error": regime.mean_error, "stated_p99_error": regime.p99_error}
 
@@ -276,7 +275,7 @@ def _throughput(outcome: Outcome) -> dict[str, Any]:
 def _offered_per_ms(outcome: Outcome) -> float:
     """Proposals offered in a ms; clients that wait for answers offer what gets done."""
     scenario = outcome.scenario
-    return outcome.capacity.done_per_ms if scenario.clients else float(scenario.rate / scenario.batch / 1000.0)
+    return outcome.capacity.done_per_ms if scenario.clients else float(scenario.proposals_per_ms)
 
 
 def _traffic(outcome: Outcome) -> dict[str, Any]:

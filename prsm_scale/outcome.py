@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ The first are as many as bound the 99th percentile from above: 0.99**400 < 0.025
 _GROWTH = 1.15
 """Margin on the number of operations that the variance seen so far asks for."""
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 
 class Progress(Protocol):
     """What is called as work gets done, from any thread."""
@@ -37,10 +41,28 @@ class Stopped(Exception):
 
 @dataclass
 class Crew:
-    """How many threads may run, and the switch that stops them."""
+    """Threads that share work, and the switch that stops them."""
 
     threads: int
     stop: threading.Event = field(default_factory=threading.Event)
+
+    def each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """Results of `work` on every item, in their order; if one fails, the others are told to stop and waited for."""
+        with ThreadPoolExecutor(max(1, min(self.threads, len(items)))) as pool:
+            futures = [pool.submit(work, item) for item in items]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+            except BaseException:
+                self.stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        return [future.result() for future in futures]
+
+    def check(self) -> None:
+        """Raise `Stopped` once the others are to stop."""
+        if self.stop.is_set():
+            raise Stopped
 
 
 @dataclass(frozen=True, eq=False)

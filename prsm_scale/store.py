@@ -42,8 +42,9 @@ SCHEMA_VERSION = 1
 """Version of the files' layout; a file with a larger one is refused."""
 
 _METADATA_KEY = "prsm_scale"
-_JOURNAL = "journal.jsonl"
-_FILES = (_JOURNAL, "scenarios.parquet", "fits.parquet", "scenarios.csv", "scenarios.json", "run.json", WHOLE)
+JOURNAL = "journal.jsonl"
+"""File that is a run, or whatever else the folder is for, until it is finished."""
+_FILES = (JOURNAL, "scenarios.parquet", "fits.parquet", "scenarios.csv", "scenarios.json", "run.json", WHOLE)
 _PACKAGES = ("numpy", "numba", "scipy", "networkx", "pandas", "pyarrow")
 
 
@@ -195,7 +196,7 @@ class RunStore:
         """
         checked = validate_row({**row, "run_id": self.run_id}, SCENARIO_COLUMNS)
         with failing_in_one_line(self.path):
-            append_line(self.path / _JOURNAL, dumps(checked))
+            append_line(self.path / JOURNAL, dumps(checked))
         self._rows[checked["scenario_id"]] = checked
 
     def finish(self, fits: Sequence[Mapping[str, Any]]) -> StoredRun:
@@ -221,18 +222,18 @@ class RunStore:
         fit_rows = validate_rows([{**fit, "run_id": self.run_id} for fit in fits], FIT_COLUMNS)
         provenance = self.provenance | {"finished_utc": datetime.now(UTC).isoformat(timespec="seconds")}
         rows = list(self._rows.values())
-        scenarios = _table(rows, SCENARIO_COLUMNS, provenance)
-        fitted = _table(fit_rows, FIT_COLUMNS, provenance)
+        scenarios = arrow_table(rows, SCENARIO_COLUMNS, provenance)
+        fitted = arrow_table(fit_rows, FIT_COLUMNS, provenance)
         stored = StoredRun(self.path, _to_frame(scenarios), _to_frame(fitted), provenance, finished=True)
         with failing_in_one_line(self.path):
-            _write_parquet(self.path / "scenarios.parquet", scenarios)
-            _write_parquet(self.path / "fits.parquet", fitted)
+            write_parquet(self.path / "scenarios.parquet", scenarios)
+            write_parquet(self.path / "fits.parquet", fitted)
             write_text(self.path / "scenarios.csv", stored.scenarios.to_csv(index=False, lineterminator="\n"))
             _write_json(self.path / "scenarios.json", {"provenance": provenance, "scenarios": rows})
             _write_json(self.path / "run.json", {"provenance": provenance, "fits": fit_rows})
             if self.operations is not None:
                 self.operations.join(self._rows, {_METADATA_KEY: dumps(provenance)})
-            (self.path / _JOURNAL).unlink()
+            (self.path / JOURNAL).unlink()
             sync_folder(self.path)
         return stored
 
@@ -265,7 +266,7 @@ def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> pd.Da
     ValueError
         If a row does not fit the registry.
     """
-    return _to_frame(_table(validate_rows(rows, columns), columns))
+    return _to_frame(arrow_table(validate_rows(rows, columns), columns))
 
 
 class _Contents(NamedTuple):
@@ -280,8 +281,8 @@ def _read(path: str | os.PathLike[str]) -> _Contents:
     folder = Path(path)
     if folder.is_file() and folder.name in _FILES:
         folder = folder.parent
-    if (folder / _JOURNAL).is_file():
-        return _Contents(folder, *_read_journal(folder / _JOURNAL), fits=[], finished=False)
+    if (folder / JOURNAL).is_file():
+        return _Contents(folder, *_read_journal(folder / JOURNAL), fits=[], finished=False)
     if (folder / "scenarios.parquet").is_file():
         provenance, rows = _read_parquet(folder / "scenarios.parquet", SCENARIO_COLUMNS)
         _, fits = _read_parquet(folder / "fits.parquet", FIT_COLUMNS)
@@ -360,7 +361,8 @@ def _of_sweep(sweep: Mapping[str, Any]) -> dict[str, Any]:
     return {"seed": plain.get("seed"), "sweep": plain, "sweep_digest": digest}
 
 
-def _table(rows: list[dict[str, Any]], columns: Sequence[Column], provenance: Mapping[str, Any] | None = None) -> pa.Table:
+def arrow_table(rows: list[dict[str, Any]], columns: Sequence[Column], provenance: Mapping[str, Any] | None = None) -> pa.Table:
+    """Make a table of checked rows, with what made them in its metadata."""
     metadata = {_METADATA_KEY: dumps(provenance)} if provenance else None
     return pa.Table.from_pylist(rows, schema=arrow_schema(columns, metadata))
 
@@ -380,10 +382,11 @@ def _to_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _write_journal(folder: Path, provenance: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    write_text(folder / _JOURNAL, "".join(f"{dumps(line)}\n" for line in (provenance, *rows)))
+    write_text(folder / JOURNAL, "".join(f"{dumps(line)}\n" for line in (provenance, *rows)))
 
 
-def _write_parquet(path: Path, table: pa.Table) -> None:
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table, which is there as a whole or not at all."""
     with replacing(path) as file:
         pq.write_table(table, file, compression="zstd")
 

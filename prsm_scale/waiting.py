@@ -340,7 +340,7 @@ def _slowed(system: System, line: Timeline, watched: NDArray[np.int64], work: Wo
     """How much later each round's messages have been handled since others' come in between, shape (R * n,)."""
     rounds, n, jobs = system.rounds, system.alive.size, system.plan.jobs
     like = _like(work.cpu_ms, watched)
-    rho = np.minimum(per_ms * work.cpu_ms[watched], 0.95)
+    rho = np.minimum(per_ms * work.cpu_ms[watched], _CRITICAL)
     slowed = np.zeros((rounds.kind.size, n))
     for r in np.flatnonzero(rounds.kind == AMONG_REPLICAS):
         came = line.arrivals[r]

@@ -106,7 +106,7 @@ def start_jobs(table, paths, law, machines, load, state, node, now):
             came_from = row[FROM] if job == FIRST else -1
             first_dest = n if table.kind[r] == TO_CLIENT else table.primary if table.addressed[r, node] == 1 else node + 1
             copy = make_copies(table, paths, law, state, slot, r, node, source, came_from, first_dest)
-            _inherit(state, copy, record, ready_ms)
+            inherit(state, copy, record, ready_ms)
             at_ms = now + ready_ms
             if load.stepwise:
                 if copy >= 0:
@@ -125,7 +125,7 @@ def start_jobs(table, paths, law, machines, load, state, node, now):
 
 
 @inlined
-def _inherit(state, copy, record, computed_ms):
+def inherit(state, copy, record, computed_ms):
     """Give a message's copies the parts of its way so far; none for a message of the sender's own."""
     way = state.way_ms[record]
     while copy >= 0:

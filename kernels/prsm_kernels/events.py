@@ -11,6 +11,7 @@ from .event_rounds import (
     advance,
     count_message,
     give_place_back,
+    inherit,
     settle,
     start_jobs,
     take_reply,
@@ -21,7 +22,6 @@ from .event_types import (
     CHECK,
     CLIENT_LINE,
     CLOSED,
-    COMPUTED,
     COPY,
     COUNTED,
     COUNTED_END,
@@ -244,10 +244,7 @@ def _finish(table, paths, law, state, record, job):
         to_do(state, slot, node, 1)
     elif job == FORWARD:
         copy = make_copies(table, paths, law, state, slot, r, node, row[SOURCE], -1, row[DEST])
-        way, own = state.way_ms[record], state.way_ms[copy]
-        for part in range(4):
-            own[part] = way[part]
-        own[COMPUTED] += table.transit_ms[r] + table.send_ms[r]
+        inherit(state, copy, record, table.transit_ms[r] + table.send_ms[r])
         state.scalars[GO] = copy
 
 

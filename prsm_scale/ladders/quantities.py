@@ -15,7 +15,6 @@ from prsm_scale.errors import UsageError, one_of
 from prsm_scale.faults import PRIMARY
 from prsm_scale.ladders.checks import Estimate
 from prsm_scale.outcome import Outcome
-from prsm_scale.system import System, build_system, make_plan
 
 _SCALES: Final[dict[str, dict[str, float]]] = {
     "ms": {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3},
@@ -103,7 +102,7 @@ def predicted(outcome: Outcome, metric: str, unit: str) -> Estimate | None:
 
 def _handled(outcome: Outcome) -> tuple[Any, Any]:
     """Messages of each round that the primary sends or receives, and the bytes of each, for a whole batch."""
-    system: System = build_system(make_plan(outcome.scenario), 0)
+    system = outcome.systems[0]
     rounds, n = system.rounds, system.alive.size
     messages = np.zeros(rounds.kind.size)
     for r, kind in enumerate(rounds.kind):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +21,7 @@ from prsm_scale.ladders.cases import load_cases
 from prsm_scale.ladders.checks import Check
 from prsm_scale.ladders.summary import Bar, summarise
 from prsm_scale.ladders.tasks import Task
-from prsm_scale.outcome import Outcome, Stopped
+from prsm_scale.outcome import Crew, Outcome
 from prsm_scale.runs import Progress
 
 if TYPE_CHECKING:
@@ -137,25 +136,18 @@ def validate(
     return Validation(settings, _Crew(len(tasks), threads, progress).run(tasks))
 
 
-class _Crew:
+class _Crew(Crew):
     """Runs tasks side by side, one thread each, and tells how far they have come."""
 
     def __init__(self, total: int, threads: int | None, report: Report | None) -> None:
+        super().__init__(threads or os.cpu_count() or 1)
         self.total, self.report = total, report
-        self.threads = threads or os.cpu_count() or 1
         self.begun, self.done, self.messages = time.perf_counter(), 0, 0
-        self.stop, self.lock = threading.Event(), threading.Lock()
+        self.lock = threading.Lock()
 
-    def run(self, tasks: Iterable[Task]) -> tuple[Check, ...]:
+    def run(self, tasks: Sequence[Task]) -> tuple[Check, ...]:
         """Checks of all tasks, in the order of the tasks."""
-        with ThreadPoolExecutor(self.threads) as pool:
-            futures = [pool.submit(self._run, task) for task in tasks]
-            try:
-                return tuple(check for future in futures for check in future.result())
-            except BaseException:
-                self.stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        return tuple(check for checks in self.each(self._run, tasks) for check in checks)
 
     def _run(self, task: Task) -> list[Check]:
         self._tell(task)
@@ -165,14 +157,10 @@ class _Crew:
         return checks
 
     def _simulate(self, scenario: Scenario) -> Outcome:
-        outcome = simulate_scenario(scenario, 1, self._tick)
+        outcome = simulate_scenario(scenario, 1, lambda *_: self.check())
         with self.lock:
             self.messages += outcome.messages
         return outcome
-
-    def _tick(self, *_: int) -> None:
-        if self.stop.is_set():
-            raise Stopped
 
     def _tell(self, task: Task) -> None:
         with self.lock:

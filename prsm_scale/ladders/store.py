@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from prsm_scale.atomic import failing_in_one_line, sync_folder, write_text
 from prsm_scale.columns import VALIDATION_COLUMNS, validate_rows
-from prsm_scale.store import _JOURNAL, RunStore, _table, _write_parquet
+from prsm_scale.store import JOURNAL, RunStore, arrow_table, write_parquet
 
 TABLE: Final = "validation.parquet"
 PAGE: Final = "validation.md"
@@ -49,8 +49,8 @@ def write_checks(
     checked = validate_rows([{**row, "run_id": run.run_id} for row in rows], VALIDATION_COLUMNS)
     provenance = run.provenance | {"finished_utc": datetime.now(UTC).isoformat(timespec="seconds")}
     with failing_in_one_line(run.path):
-        _write_parquet(run.path / TABLE, _table(checked, VALIDATION_COLUMNS, provenance))
+        write_parquet(run.path / TABLE, arrow_table(checked, VALIDATION_COLUMNS, provenance))
         write_text(run.path / PAGE, page)
-        (run.path / _JOURNAL).unlink()
+        (run.path / JOURNAL).unlink()
         sync_folder(run.path)
     return run.path

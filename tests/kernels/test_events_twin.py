@@ -21,9 +21,8 @@ from prsm_kernels.codes import DIRECT
 from prsm_scale.capacity import demands, work_of
 from prsm_scale.config import Scenario
 from prsm_scale.events import EventRun
-from prsm_scale.protocols import Senders
 from prsm_scale.system import System, build_system, make_plan
-from tests.kernels.test_twin import COSTS, LOGARITHM, NETWORKS, ROUNDING, ROUTES, TABLE, describe, law_of, made_up
+from tests.kernels.test_twin import COSTS, LAWS, LOGARITHM, NETWORKS, PROTOCOLS, ROUNDING, ROUTES, TABLE, describe, law_of
 from tests.reference import events_twin as twin
 from tests.reference import rounds_twin
 
@@ -202,25 +201,14 @@ def test_thirty_one_replicas(route):
 
 @pytest.mark.parametrize(
     "law",
-    [{"delay": text} for text in ("constant(250)", "uniform(50,150)", "exponential(80)", "normal(250,50)", "normal(40,60)",
-                                  "lognormal(100,0.7)", "gamma(100,2)", "pareto(100,3)")]
-    + [{"jitter": text} for text in ("none", "normal", "lognormal", "gamma", "pareto")],
+    LAWS,
     ids=lambda law: next(iter(law.values())),
-)  # fmt: skip
+)
 @pytest.mark.parametrize("route", [("fully_connected", "direct"), ("random", "routed"), ("mesh", "gossip")], ids="-".join)
 def test_laws_of_delay(law, route):
     free = FREE if law == {"delay": "constant(250)"} else {}
     case = {"nodes": 7, "topology": route[0], "dissemination": route[1], "network": "wan", "loss": 0.0, "seed": 3, "cores": 1}
     compare(case | {"clients": 3, "window": 2} | law | free)
-
-
-PROTOCOLS = [
-    made_up("ask", "tell", "answer", commit="tell"),
-    made_up("ask", "vote", "answer", commit="vote"),
-    made_up("ask", "share", "answer", commit="share"),
-    made_up("ask", "tell", "vote", "answer", commit="vote"),
-    made_up("ask", "tell", "vote", "share", "answer", commit="share", voters=Senders.ALL),
-]
 
 
 @pytest.mark.parametrize("protocol", [

@@ -45,6 +45,11 @@ COSTS: list[dict[str, Any]] = [
     {"free_cpu": True, "bandwidth_mbps": INF},
 ]
 
+LAWS: list[dict[str, Any]] = [
+    {"delay": text} for text in ("constant(250)", "uniform(50,150)", "exponential(80)", "normal(250,50)", "normal(40,60)",
+                                 "lognormal(100,0.7)", "gamma(100,2)", "pareto(100,3)")
+] + [{"jitter": text} for text in ("none", "normal", "lognormal", "gamma", "pareto")]  # fmt: skip
+
 
 def mixed_cases() -> list[dict[str, Any]]:
     """Every route under every network, twice, every route and every network under every cost; other axes drawn."""
@@ -215,11 +220,9 @@ def test_many_operations_and_replicates():
 
 @pytest.mark.parametrize(
     "law",
-    [{"delay": text} for text in ("constant(250)", "uniform(50,150)", "exponential(80)", "normal(250,50)", "normal(40,60)",
-                                  "lognormal(100,0.7)", "gamma(100,2)", "pareto(100,3)")]
-    + [{"jitter": text} for text in ("none", "normal", "lognormal", "gamma", "pareto")],
+    LAWS,
     ids=lambda law: next(iter(law.values())),
-)  # fmt: skip
+)
 @pytest.mark.parametrize("route", [("fully_connected", "direct"), ("random", "routed"), ("mesh", "gossip")], ids="-".join)
 def test_laws_of_delay(law, route):
     tied = law == {"delay": "constant(250)"}
@@ -253,15 +256,18 @@ def made_up(*rounds: str, commit: str, voters: Senders = Senders.BACKUPS) -> Pro
     return Protocol("+".join(rounds), tuple(line for line in lines if line.name in rounds), commit, FaultModel.CRASH)
 
 
+PROTOCOLS = [
+    made_up("ask", "tell", "answer", commit="tell"),
+    made_up("ask", "vote", "answer", commit="vote"),
+    made_up("ask", "share", "answer", commit="share"),
+    made_up("ask", "tell", "vote", "answer", commit="vote"),
+    made_up("ask", "tell", "vote", "share", "answer", commit="share", voters=Senders.ALL),
+]
+
+
 @pytest.mark.parametrize(
     "protocol",
-    [
-        made_up("ask", "tell", "answer", commit="tell"),
-        made_up("ask", "vote", "answer", commit="vote"),
-        made_up("ask", "share", "answer", commit="share"),
-        made_up("ask", "tell", "vote", "answer", commit="vote"),
-        made_up("ask", "tell", "vote", "share", "answer", commit="share", voters=Senders.ALL),
-    ],
+    PROTOCOLS,
     ids=lambda protocol: protocol.name,
 )
 @pytest.mark.parametrize(
