@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_PRIMARY
 from prsm_scale.faults import PRIMARY
-from prsm_scale.network import transit
+from prsm_scale.network import flooding, transit
 from prsm_scale.system import System, addressed_replicas
 
 Vector = NDArray[np.float64]
@@ -81,10 +81,11 @@ class _Ledger:
         handling[receivers] += job.quorum_ms
         self._compute(np.arange(n), handling)
         flooded = self.system.network.kind == GOSSIP and kind == AMONG_REPLICAS
-        self.ingress += (self.system.network.copies * senders.size if flooded else arrivals) * job.size_bytes * self.into
         if flooded:
             self._flood(r, senders, arrivals)
-        elif self.system.network.relayed:
+            return
+        self.ingress += arrivals * job.size_bytes * self.into
+        if self.system.network.relayed:
             self._forward(r, senders)
         else:
             self._cross(r, senders)
@@ -112,7 +113,9 @@ class _Ledger:
         passed = np.where(system.alive > 0, float(senders.size), 0.0)
         passed[senders] -= 1.0
         onward = passed * (network.degree - 1.0)
-        further = network.copies * senders.size - passed
+        copies, hops = flooding(system.paths, system.alive, senders)
+        self.ingress += copies * job.size_bytes * self.into
+        further = copies - passed
         forwarding = onward * job.send_ms + further * job.transit_ms
         others = passed - arrivals
         again = np.maximum(network.copies - 1.0, 0.0) * job.transit_ms
@@ -120,9 +123,10 @@ class _Ledger:
         booked = arrivals * ((network.degree - 1.0) * job.send_ms + again)
         self._compute(np.arange(n), forwarding + others * job.transit_ms - booked)
         self.relay_cpu += (forwarding + others * job.transit_ms) / self.cores
-        self.hops[r] = network.flood_hops / max(int(system.rounds.addressed[r * n : (r + 1) * n].max()), 1)
+        hops /= senders.size
+        self.hops[r] = hops / max(int(system.rounds.addressed[r * n : (r + 1) * n].max()), 1)
         edges = system.paths.target.size
-        self.crossing_bytes += senders.size * job.size_bytes * network.flood_hops / edges
+        self.crossing_bytes += senders.size * job.size_bytes * hops / edges
         self.relay_egress += onward * job.size_bytes * self.out * self.again
         self._send(np.arange(n, dtype=np.int32), onward * job.size_bytes)
 

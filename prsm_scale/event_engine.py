@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prsm_kernels.event_types import (
     CPU_BUSY,
@@ -19,14 +20,19 @@ from prsm_kernels.event_types import (
     SENT_BYTES,
 )
 from prsm_scale.capacity import Work, mean_demands, work_of
+from prsm_scale.engine import message_cost
 from prsm_scale.events import EventRun
 from prsm_scale.faults import varies
+from prsm_scale.metrics import half_width
 from prsm_scale.outcome import FIRST, MOST, Capacity, Crew, Operations, Outcome, Progress, join, more_operations
 from prsm_scale.system import System, build_system, make_plan, relay_centrality
 
 _LEAST_WARMUP, _MOST_WARMUP = 50, 1000
 _SATURATING = 2.0
 """Clients of a closed loop that saturates a system, by what its capacity and its latency at rest let it hold at once."""
+_STEADY, _MOST_SATURATING = 0.02, 10_000_000
+"""A closed loop goes on until its rate is known to this share, or so many messages have been simulated."""
+_STRETCHES = 10
 _OVERLOADED_REPLICATES = 2
 _MOST_MESSAGES = 200_000_000
 """Messages after which a scenario that asks for a precision is content with what it has; a minute or so on one thread."""
@@ -81,27 +87,36 @@ class _Job:
         """Proposals per ms of a closed loop that saturates the system, averaged over the systems that get anything done."""
         return float(np.mean(self.crew.each(self._saturate, range(len(self.systems)))))
 
+    def _alone(self, system: System) -> int:
+        """Operations, one at a time, from which what a proposal costs each resource is measured."""
+        return int(np.clip(_MOST_SATURATING // (4 * message_cost(system)), 4, 64))
+
     def _saturate(self, replicate: int) -> float:
+        """Proposals per ms at which the closed loop settles, at most as many as the busiest resource has time for.
+
+        A replica that falls behind for ever does not slow a loop down while quorums form without it, so its queue alone
+        would not show; what a proposal costs each resource is measured on a system at rest.
+        """
         system, window = self._system(replicate), self.scenario.window
         at_rest = replace(self.plan, scenario=self.scenario.model_copy(update={"rate": 0.0, "clients": None}))
-        idle = EventRun(replace(system, plan=at_rest), replicate)
-        self._carry_on(idle, 4)
-        latency_ms = float(np.min(idle.operations(4).latency_ms))
+        idle, alone = EventRun(replace(system, plan=at_rest), replicate), self._alone(system)
+        self._carry_on(idle, alone)
+        latency_ms = float(np.min(idle.operations(alone).latency_ms))
         if not math.isfinite(latency_ms):
             return 0.0
-        busiest_ms = max(mean_demands([work_of(system)]).values())
+        busiest_ms = max(mean_demands([_measured_work(idle, alone)]).values())
         held = latency_ms / busiest_ms if busiest_ms > 0.0 else math.inf
         clients = int(min(2.0 * window, _SATURATING * held + 8.0))
-        run = EventRun(system, replicate, warmup=2 * clients, clients=clients)
-        count = max(16 * clients, 400)
-        self._carry_on(run, count)
-        state = run.state
-        ends = np.sort((state.start_ms + state.latency_ms)[state.ended == 1])[2 * clients :]
-        # answers come in bunches, which the slope of the whole course levels out
-        if ends.size < 2:
-            return 0.0
-        slope = float(np.polyfit(np.arange(ends.size), ends, 1)[0])
-        return 1.0 / slope if slope > 0.0 else math.inf
+        run, count = EventRun(system, replicate, warmup=2 * clients, clients=clients), max(16 * clients, 400)
+        while True:
+            self._carry_on(run, count)
+            state = run.state
+            ends = np.sort((state.start_ms + state.latency_ms)[state.ended == 1])[2 * clients :]
+            # answers come in bunches, which the slope of the whole course levels out
+            rate_per_ms, error = _pace(ends)
+            if error <= _STEADY or int(state.counts.sum()) > _MOST_SATURATING:
+                return min(rate_per_ms, 1.0 / busiest_ms if busiest_ms > 0.0 else math.inf)
+            count *= 2
 
     def run(self, saturation_per_ms: float) -> None:
         """Simulate at the scenario's load: as many operations as it asks for, or as its precision needs."""
@@ -174,6 +189,18 @@ class _Job:
             return rate
         inside = float(((ends > first) & (ends <= last)).sum())
         return float(inside / (last - first) if self.scenario.clients else rate * inside / max(self.count - 1, 1))
+
+
+def _pace(ends_ms: NDArray[np.float64]) -> tuple[float, float]:
+    """Operations per ms over a closed loop's whole course, and the relative half-width of the 95 % interval from its stretches."""
+    if ends_ms.size < 2 * _STRETCHES:
+        return 0.0, 0.0
+    slope = float(np.polyfit(np.arange(ends_ms.size), ends_ms, 1)[0])
+    if slope <= 0.0:
+        return math.inf, 0.0
+    gaps = np.diff(ends_ms[np.linspace(0, ends_ms.size - 1, _STRETCHES + 1).astype(int)])
+    error = float(gaps.std(ddof=1)) / math.sqrt(_STRETCHES)
+    return 1.0 / slope, half_width(error, _STRETCHES) / float(gaps.mean())
 
 
 def _measured_work(run: EventRun, count: int) -> Work:

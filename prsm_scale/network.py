@@ -46,8 +46,6 @@ class Network:
         Neighbours of each replica; n - 1 when direct.
     copies : ndarray of float64, shape (n,)
         Copies of a message that reach each live replica, on average over sources; 1 unless flooded.
-    flood_hops : float
-        Transmissions over links of one flooded message, on average over sources, repeats left out; 0 unless flooded.
     edge_ms_per_byte : ndarray of float32, shape (m,)
         Transmission time on the link itself, 0 where only the replicas' lines bound it.
     loss : float
@@ -59,7 +57,6 @@ class Network:
     distance_ms: Floats
     degree: NDArray[np.int32]
     copies: NDArray[np.float64]
-    flood_hops: float
     edge_ms_per_byte: Floats
     loss: float
 
@@ -109,7 +106,7 @@ def build_network(
             work=1, forward_ms=forward,
         )  # fmt: skip
         none, degree = np.zeros(1, np.float32), np.full(n, n - 1, np.int32)
-        return Network(DIRECT, paths, none, degree, np.ones(n), 0.0, none, loss)
+        return Network(DIRECT, paths, none, degree, np.ones(n), none, loss)
     indptr, target, base, loss_by_edge, bandwidth = _edges(graph, links)
     source = np.repeat(np.arange(n, dtype=np.int32), np.diff(indptr))
     edge = ms_per_byte(bandwidth)
@@ -130,8 +127,11 @@ def build_network(
         work=_hops(kind, n, order, last_edge), forward_ms=forward,
     )  # fmt: skip
     degree = np.diff(indptr).astype(np.int32)
-    copies, flood_hops = (np.ones(n), 0.0) if kind != GOSSIP else _flooding(paths, relays)
-    return Network(kind, paths, distance, degree, copies, flood_hops, edge, float(loss_by_edge.mean()))
+    copies = np.ones(n)
+    if kind == GOSSIP:
+        live = np.flatnonzero(relays).astype(np.int32)
+        copies = flooding(paths, relays, live)[0] / live.size
+    return Network(kind, paths, distance, degree, copies, edge, float(loss_by_edge.mean()))
 
 
 def _edges(graph: TopologyGraph, links: Links) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, Floats]:
@@ -151,22 +151,35 @@ def _edges(graph: TopologyGraph, links: Links) -> tuple[NDArray[np.int32], NDArr
     return indptr, target, pick(links.base_ms), pick(links.loss), pick(links.edge_bandwidth_mbps)
 
 
-def _flooding(paths: Paths, relays: NDArray[np.uint8]) -> tuple[NDArray[np.float64], float]:
-    """Copies of a message that reach each replica, and its transmissions, on average over live sources.
+def flooding(paths: Paths, relays: NDArray[np.uint8], sources: NDArray[np.int32]) -> tuple[NDArray[np.float64], float]:
+    """Copies that reach each live replica, and all transmissions, when each of `sources` floods one message.
 
     A node sends on to all neighbours but the one from which the first copy came, taken to be that on the shortest path.
+
+    Parameters
+    ----------
+    paths : Paths
+    relays : ndarray of uint8, shape (n,)
+        Replicas that pass messages on.
+    sources : ndarray of int32, shape (s,)
+        Live replicas.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    float
     """
     n = relays.size
-    live = np.flatnonzero(relays)
-    entered = paths.last_edge.reshape(n, n)[live]
-    reached = entered >= 0
-    sending = reached & (relays > 0)
+    entered = paths.last_edge.reshape(n, n)[sources]
+    sending = (entered >= 0) & (relays > 0)
     degree = np.diff(paths.indptr).astype(np.float64)
+    passing = sending.astype(np.float64)
+    passing[np.arange(sources.size), sources] = 1.0
     # each live neighbour sends a copy, unless it has the message from this very node
-    neighbours = np.bincount(paths.target, weights=relays[paths.source].astype(np.float64), minlength=n)
-    informed = np.bincount(paths.source[entered[sending]], minlength=n) / live.size
-    hops = (degree[live].sum() + (sending * (degree - 1.0)).sum()) / live.size
-    return np.where(relays > 0, neighbours - informed, 0.0), float(hops)
+    neighbours = np.bincount(paths.target, weights=passing.sum(axis=0)[paths.source], minlength=n)
+    informed = np.bincount(paths.source[entered[sending]], minlength=n)
+    hops = float(degree[sources].sum() + (sending * (degree - 1.0)).sum())
+    return np.where(relays > 0, neighbours - informed, 0.0), hops
 
 
 def _hops(kind: int, n: int, order: NDArray[np.int32], last_edge: NDArray[np.int32]) -> int:
