@@ -17,6 +17,7 @@ from pathlib import Path
 
 from prsm_scale import validate
 from prsm_scale.columns import FIT_COLUMNS, OPERATION_COLUMNS, SCENARIO_COLUMNS, VALIDATION_COLUMNS, docs_table
+from prsm_scale.fault_columns import FAULT_COLUMNS, TIMELINE_COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ROOT / "docs" / "columns.md"
@@ -36,6 +37,8 @@ _SECTIONS = (
         OPERATION_COLUMNS,
     ),
     ("validation.parquet", "One row a prediction that `validate` holds against something.", VALIDATION_COLUMNS),
+    ("faults.parquet", "One row for each replicate under a fault script, see docs/fault_scripts.md.", FAULT_COLUMNS),
+    ("fault_timeline.parquet", "One row for each replicate under a fault script and bin of time.", TIMELINE_COLUMNS),
 )
 _HEAD = """# Columns of a run's files
 

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AccuracyWarning": "cautions",
+    "FaultScript": "fault_scripts",
     "Scenario": "config",
     "Sweep": "config",
     "load_sweep": "config",
@@ -20,6 +21,8 @@ _HOMES = {
     "Run": "runs",
     "load": "runs",
     "load_curve": "load_runs",
+    "fault_run": "fault_runs",
+    "load_fault_scripts": "fault_scripts",
     "parse_nodes": "nodes",
     "simulate": "runs",
     "sweep": "runs",

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, Strict, ValidationInfo
 
+from prsm_scale.behaviours import PrimaryPolicy, parse_behaviour, spell_behaviour
 from prsm_scale.costs import parse_costs, spell_costs
 from prsm_scale.errors import UsageError, one_of
 from prsm_scale.laws import LawField, parse_law
@@ -181,6 +182,11 @@ def check_costs(value: Any, info: ValidationInfo) -> Any:
     return None if value is None else spell_costs(parse_costs(value, info.field_name or ""))
 
 
+def check_behaviour(value: Any) -> str:
+    """Accept one behaviour of faulty replicas, or several with their shares."""
+    return spell_behaviour(parse_behaviour(str(value)))
+
+
 def check_dissemination(value: Any) -> Any:
     """Accept the word that leaves the choice to the topology."""
     return None if value == AUTO else value
@@ -196,10 +202,9 @@ def check_placement(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, str) and value in list(Placement):
         return str(value)
     ids = as_tuple(value)
-    # The primary of view 0 is replica 0; without view changes a faulty one would say nothing about scaling.
-    if ids and all(type(item) is int and item > 0 for item in ids) and len(set(ids)) == len(ids):
+    if ids and all(type(item) is int and item >= 0 for item in ids) and len(set(ids)) == len(ids):
         return tuple(sorted(ids))
-    allowed = f"{one_of(Placement, value)}, or different replica ids from 1 (a faulty primary is not available yet)"
+    allowed = f"{one_of(Placement, value)}, or different replica ids from 0"
     raise UsageError(info.field_name or "", value, allowed)
 
 
@@ -250,6 +255,8 @@ PlacementChoice = Annotated[Any, BeforeValidator(check_placement)]
 JitterLaw = Annotated[str, law("jitter")]
 FilePath = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
 DelayLaw = Annotated[str, law("delay")]
+BehaviourMix = Annotated[str, BeforeValidator(check_behaviour)]
+PrimaryPolicyChoice = Annotated[str, choice(PrimaryPolicy)]
 CostsText = Annotated[str, BeforeValidator(check_costs)]
 NodeAxis = Annotated[tuple[int, ...] | Literal["file"], BeforeValidator(check_node_axis)]
 ProfileChoice = Annotated[str, choice(Profile)]

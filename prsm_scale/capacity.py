@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_PRIMARY
-from prsm_scale.faults import PRIMARY
+from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_ALL, TO_PRIMARY
+from prsm_scale.faults import EQUIVOCATE, FLOOD
 from prsm_scale.network import flooding, transit
-from prsm_scale.system import System, addressed_replicas
+from prsm_scale.relays import addressed_replicas
+from prsm_scale.system import System
 
 Vector = NDArray[np.float64]
 
@@ -34,6 +35,10 @@ class Work:
         Bytes that each replica puts on its uplink.
     hops : ndarray of float64, shape (rounds,)
         Transmissions for each message sent, repeats left out.
+    primary : int
+        Replica whose work is a primary's, -1 where all take turns.
+    bounding : ndarray of bool, shape (n,) or None
+        Replicas for which the others wait; None for all.
     """
 
     cpu_ms: Vector
@@ -45,6 +50,8 @@ class Work:
     link_ms: float
     sent_bytes: Vector
     hops: Vector
+    primary: int = 0
+    bounding: NDArray[np.bool_] | None = None
 
 
 class _Ledger:
@@ -58,21 +65,26 @@ class _Ledger:
         self.ingress, self.relay_ingress, self.sent = np.zeros(n), np.zeros(n), np.zeros(n)
         self.crossing_bytes = np.zeros(max(system.paths.target.size, 1))
         self.hops = np.ones(system.rounds.kind.size)
-        self.cores = system.machines.cores
+        self.cores, self.jobs = system.machines.cores, system.jobs
+        self.copies_each: Vector = 1.0 + system.machines.invalid.astype(np.float64)
+        self.alive = system.alive > 0
         self.out = system.machines.out_ms_per_byte.astype(np.float64)
         self.into = system.machines.in_ms_per_byte.astype(np.float64)
         self.again = 1.0 / (1.0 - system.network.loss) if system.plan.law.stream else 1.0
 
     def round(self, r: int) -> None:
-        rounds, job, n = self.system.rounds, self.system.plan.jobs[r], self.n
+        rounds, job, n = self.system.rounds, self.jobs[r], self.n
         senders = rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]]
         receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
         kind = rounds.kind[r]
         arrivals = np.zeros(n)
-        arrivals[receivers] = senders.size
-        arrivals[np.intersect1d(senders, receivers)] -= 1
-        if kind == TO_PRIMARY:
-            arrivals[PRIMARY] = 1
+        weight: Vector = self.copies_each[senders] if kind == AMONG_REPLICAS else np.ones(senders.size)
+        arrivals[receivers] = weight.sum()
+        both = np.isin(senders, receivers)
+        arrivals[senders[both]] -= weight[both]
+        if kind in (TO_PRIMARY, TO_ALL):
+            asked = self.alive if kind == TO_ALL else self.alive & (np.arange(n) == self.system.first_primary)
+            arrivals[asked] = 1
         else:
             fanout = rounds.fanout[r * n : (r + 1) * n][senders].astype(np.float64)
             self._compute(senders, job.create_ms + fanout * job.send_ms)
@@ -82,13 +94,13 @@ class _Ledger:
         self._compute(np.arange(n), handling)
         flooded = self.system.network.kind == GOSSIP and kind == AMONG_REPLICAS
         if flooded:
-            self._flood(r, senders, arrivals)
+            self._flood(r, senders, arrivals, weight)
             return
         self.ingress += arrivals * job.size_bytes * self.into
         if self.system.network.relayed:
-            self._forward(r, senders)
+            self._forward(r, senders, weight)
         else:
-            self._cross(r, senders)
+            self._cross(r, senders, weight)
 
     def _compute(self, who: NDArray[np.int32] | NDArray[np.int64], work: Vector) -> None:
         self.cpu[who] += work / self.cores
@@ -97,43 +109,48 @@ class _Ledger:
         self.egress[who] += size * self.out[who] * self.again
         self.sent[who] += size * self.again
 
-    def _cross(self, r: int, senders: NDArray[np.int32]) -> None:
+    def _cross(self, r: int, senders: NDArray[np.int32], weight: Vector) -> None:
         """Book direct links: of their messages, those between a client and its own replica cross none."""
-        system, job = self.system, self.system.plan.jobs[r]
+        system, job = self.system, self.jobs[r]
         if system.rounds.kind[r] != AMONG_REPLICAS:
-            site, live = system.plan.scenario.client_site, float(system.alive.sum())
-            met = 1.0 / live if site is None or senders.size else float(site == PRIMARY)
-            self.hops[r] = 1.0 - met
-        elif system.paths.target.size > 1:
-            self.crossing_bytes[np.isin(system.paths.source, senders)] += job.size_bytes
+            site, live = system.plan.scenario.client_site, max(1.0, float(system.alive.sum()))
+            met = 1.0 / live if site is None or senders.size else float(site == system.first_primary)
+            self.hops[r] = 1.0 - (1.0 / self.n if system.rounds.kind[r] == TO_ALL else met)
+            return
+        if senders.size:
+            self.hops[r] = weight.mean()
+        if system.paths.target.size > 1:
+            used = np.isin(system.paths.source, senders)
+            self.crossing_bytes[used] += job.size_bytes * self.copies_each[system.paths.source[used]]
 
-    def _flood(self, r: int, senders: NDArray[np.int32], arrivals: Vector) -> None:
+    def _flood(self, r: int, senders: NDArray[np.int32], arrivals: Vector, weight: Vector) -> None:
         """Book what flooding costs besides handling: further copies, and messages that are not for this replica."""
-        system, job, network, n = self.system, self.system.plan.jobs[r], self.system.network, self.n
-        passed = np.where(system.alive > 0, float(senders.size), 0.0)
-        passed[senders] -= 1.0
-        onward = passed * (network.degree - 1.0)
-        copies, hops = flooding(system.paths, system.alive, senders)
+        system, job, network, n = self.system, self.jobs[r], self.system.network, self.n
+        passed = np.where(self.alive, weight.sum(), 0.0)
+        passed[senders] -= weight
+        onward = passed * (network.degree - 1.0) * system.machines.relays
+        copies, hops = flooding(system.paths, system.machines.relays, np.repeat(senders, weight.astype(int)))
+        copies *= self.alive
         self.ingress += copies * job.size_bytes * self.into
         further = copies - passed
         forwarding = onward * job.send_ms + further * job.transit_ms
         others = passed - arrivals
         again = np.maximum(network.copies - 1.0, 0.0) * job.transit_ms
         # handling holds forwarding and further copies of what is for this replica
-        booked = arrivals * ((network.degree - 1.0) * job.send_ms + again)
+        booked = arrivals * ((network.degree - 1.0) * system.machines.relays * job.send_ms + again)
         self._compute(np.arange(n), forwarding + others * job.transit_ms - booked)
         self.relay_cpu += (forwarding + others * job.transit_ms) / self.cores
-        hops /= senders.size
+        hops /= max(senders.size, 1)
         self.hops[r] = hops / max(int(system.rounds.addressed[r * n : (r + 1) * n].max()), 1)
         edges = system.paths.target.size
-        self.crossing_bytes += senders.size * job.size_bytes * hops / edges
+        self.crossing_bytes += weight.sum() * job.size_bytes * hops / edges
         self.relay_egress += onward * job.size_bytes * self.out * self.again
         self._send(np.arange(n, dtype=np.int32), onward * job.size_bytes)
 
-    def _forward(self, r: int, senders: NDArray[np.int32]) -> None:
+    def _forward(self, r: int, senders: NDArray[np.int32], weight: Vector) -> None:
         """Book what relays do for unicast messages."""
-        job, n = self.system.plan.jobs[r], self.n
-        onward = self._unicast(r, senders)
+        job, n = self.jobs[r], self.n
+        onward = self._unicast(r, senders, weight)
         forwarding = onward * (job.transit_ms + job.send_ms)
         self.relay_cpu += forwarding / self.cores
         self._compute(np.arange(n), forwarding)
@@ -142,7 +159,7 @@ class _Ledger:
         self.relay_egress += onward * job.size_bytes * self.out * self.again
         self._send(np.arange(n, dtype=np.int32), onward * job.size_bytes)
 
-    def _unicast(self, r: int, senders: NDArray[np.int32]) -> Vector:
+    def _unicast(self, r: int, senders: NDArray[np.int32], weight: Vector) -> Vector:
         """Messages each replica forwards; clients sit with every live replica equally often, or at one site."""
         system, n = self.system, self.n
         site = system.plan.scenario.client_site
@@ -153,13 +170,14 @@ class _Ledger:
         else:
             wanted = (np.arange(n) == site).astype(np.uint8)
         among = system.rounds.kind[r] == AMONG_REPLICAS
-        start = senders if senders.size else np.array([PRIMARY], np.int32)
+        start = senders if senders.size else np.array([system.first_primary], np.int32)
+        each = weight if senders.size else np.ones(1)
         carried = transit(system.network, start, wanted)
-        share = 1.0 if among else 1.0 / wanted.sum()
-        self.crossing_bytes += carried.crossing * share * system.plan.jobs[r].size_bytes
+        share = 1.0 if among else 1.0 / max(1, int(wanted.sum()))
+        self.crossing_bytes += carried.crossing * share * each.mean() * self.jobs[r].size_bytes
         messages = start.size * wanted.sum() - (wanted[start].sum() if among else 0)
-        self.hops[r] = carried.hops / max(1.0, float(messages))
-        return np.asarray(carried.through[start].sum(axis=0) * share, np.float64)
+        self.hops[r] = carried.hops * each.mean() / max(1.0, float(messages))
+        return np.asarray((carried.through[start] * each[:, None]).sum(axis=0) * share, np.float64)
 
     def close(self) -> Work:
         edge = self.system.network.edge_ms_per_byte
@@ -167,8 +185,15 @@ class _Ledger:
         link = float((self.crossing_bytes[limited] * edge[limited]).max()) * self.again if limited.any() else 0.0
         return Work(
             self.cpu, self.relay_cpu, self.egress, self.relay_egress, self.ingress, self.relay_ingress, link,
-            self.sent, self.hops,
+            self.sent, self.hops, self.system.primary, bounding_replicas(self.system),
         )  # fmt: skip
+
+
+def bounding_replicas(system: System) -> NDArray[np.bool_]:
+    """Replicas for which the others wait: all but those that flood or equivocate, whose votes they can do without."""
+    needed: NDArray[np.bool_] = ~np.isin(system.behaviour, (FLOOD, EQUIVOCATE))
+    needed[system.primary] = True
+    return needed
 
 
 def work_of(system: System) -> Work:
@@ -185,7 +210,8 @@ def demands(work: Work) -> dict[str, float]:
     A replica more than half of whose work on a resource is forwarding counts as a relay there.
     """
     n = work.cpu_ms.size
-    primary = np.arange(n) == PRIMARY
+    primary = np.arange(n) == work.primary
+    bounding = np.ones(n, np.bool_) if work.bounding is None else work.bounding
     classes: dict[str, float] = {}
 
     def busiest(values: Vector, members: NDArray[np.bool_]) -> float:
@@ -197,9 +223,9 @@ def demands(work: Work) -> dict[str, float]:
         ("egress", work.egress_ms, work.relay_egress_ms),
         ("ingress", work.ingress_ms, work.relay_ingress_ms),
     ):
-        relays = (2 * forwarded > total) & (total > 0)
+        relays = bounding & (2 * forwarded > total) & (total > 0)
         classes[f"primary_{resource}"] = busiest(total, primary & ~relays)
-        classes[f"replica_{resource}"] = busiest(total, ~primary & ~relays)
+        classes[f"replica_{resource}"] = busiest(total, bounding & ~primary & ~relays)
         if resource == "cpu":
             classes["relay_cpu"] = busiest(total, relays)
         else:

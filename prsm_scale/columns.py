@@ -106,6 +106,8 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _integer("fault_threshold", "faults tolerated by design, f = floor((n - 1) / 3)"),
     _integer("quorum", "arrivals that close a round, ceil((n + f + 1) / 2)"),
     _integer("byzantine_count", "faulty replicas, floor(byzantine_ratio n)"),
+    _text("behaviour", "what they do, with shares where they differ; empty where there are none"),
+    _text("primary_policy", "stable or rotating"),
     *_AXES,
     _integer("operations", "operations simulated and counted, warm-up left out", "int64"),
     _integer("replicates", "independent replicates the operations came from"),
@@ -130,6 +132,9 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _real("success_high", "", "upper end of the 95 % Wilson interval of success_rate"),
     _real("message_delivery_rate", "", "share of first transmissions that arrived"),
     _real("view_changes_per_operation", "", "mean view changes an operation went through"),
+    _real("failover_views", "", "view changes of the first operation of a run that begins in view 0, mean over placements"),
+    _real("failover_ms", "ms", "its latency; missing where it was not answered in time"),
+    _integer("safety_violations", "operations for which honest replicas committed different values", nullable=True),
     _real("cpu_percent_mean", "%", "CPU use at the offered load, mean over replicas"),
     _real("cpu_percent_max", "%", "CPU use of the busiest replica"),
     _integer("cpu_max_replica", "index of the replica with the busiest CPU", nullable=True),
@@ -232,6 +237,9 @@ OPERATION_COLUMNS: tuple[Column, ...] = (
     _real("latency_ms", "ms", "client latency; missing where the operation did not succeed"),
     _real("commit_ms", "ms", "commit time; missing where nothing committed"),
     Column("success", "bool", "", "whether the client had its answer within the time-out", False),
+    _integer("view_changes", "views that failed before its answer"),
+    _text("fate", "answered or failed"),
+    _text("reason", "view_change where that delayed it; for failed ones timed_out, no_quorum, or no_answer; else empty"),
 )
 
 

@@ -361,7 +361,7 @@ def _contradictions(scenario: Scenario) -> Iterator[UsageError]:
         if scenario.client_site in scenario.placement:
             yield UsageError("client_site", scenario.client_site, "a replica that is not faulty")
         if scenario.placement[-1] >= nodes:
-            yield UsageError("placement", scenario.placement, f"replica ids from 1 to {nodes - 1}")
+            yield UsageError("placement", scenario.placement, f"replica ids from 0 to {nodes - 1}")
         if scenario.byzantine_count != len(scenario.placement):
             yield UsageError("byzantine_ratio", scenario.byzantine_ratio, "left out where placement lists the replicas")
 

@@ -16,8 +16,9 @@ from prsm_kernels.batch import BLOCK
 from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING, ROUTED
 from prsm_kernels.rng import DOMAIN_ARRIVAL, DOMAIN_CLIENT, DOMAIN_OPERATION
 from prsm_scale.axes import Engine
+from prsm_scale.behaviours import PrimaryPolicy
 from prsm_scale.capacity import Work, demands, mean_demands, work_of
-from prsm_scale.faults import PRIMARY, varies
+from prsm_scale.faults import PRIMARY, behaviours, varies
 from prsm_scale.outcome import (
     FIRST,
     MOST,
@@ -29,10 +30,13 @@ from prsm_scale.outcome import (
     join,
     more_operations,
 )
+from prsm_scale.places import Place
 from prsm_scale.system import Plan, System, build_system, make_plan, relay_centrality
-from prsm_scale.waiting import loaded
+from prsm_scale.views import serving_views
 
 MOST_MESSAGES = 4_000_000_000
+_MOST_PLACES, _PLACEMENTS = 64, 1000
+"""Placements of faulty replicas that are simulated at most for the sake of precision, and that are looked at without."""
 _CALL_MESSAGES = 12_000_000
 _SCRATCH_BYTES = 1_200_000_000
 
@@ -40,8 +44,15 @@ _SCRATCH_BYTES = 1_200_000_000
 class _Runner(Crew):
     """Threads that carry out batches."""
 
-    def run(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32], tick: Progress) -> Operations:
-        """Simulate operations of one system."""
+    def run(
+        self,
+        system: System,
+        replicate: NDArray[np.uint32],
+        operation: NDArray[np.uint32],
+        tick: Progress,
+        work: Work | None = None,
+    ) -> Operations:
+        """Simulate operations of one system, whose `work` need not be added up again where it is known."""
         blocks = -(-replicate.size // LANES)
         threads = self.threads
         if system.network.kind == GOSSIP:
@@ -49,8 +60,13 @@ class _Runner(Crew):
         tasks = max(1, min(blocks, threads if system.network.kind == GOSSIP else 4 * threads))
         edges = np.linspace(0, blocks, tasks + 1).astype(int) * LANES
         pieces = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+        columns = system.plan.counted_kinds.size
         crew = Crew(threads, self.stop)
-        return join(crew.each(lambda piece: self._task(system, replicate[piece], operation[piece], tick), pieces))
+        done = join(crew.each(lambda piece: self._task(system, replicate[piece], operation[piece], tick), pieces))
+        counted = {name: system.course.fold(getattr(done, name), columns) for name in ("sent", "useful", "repeats")}
+        hops = work_of(system).hops if work is None else work.hops
+        carried = _transmissions(system, hops, done)
+        return replace(done, transmissions=system.course.fold(carried, columns), **counted)
 
     def _task(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32], tick: Progress) -> Operations:
         batch = _empty_batch(system, replicate, operation)
@@ -68,23 +84,26 @@ class _Runner(Crew):
         return Operations(
             replicate, operation, latency, commit, flight, parts, batch.sent[:count], batch.useful[:count],
             batch.repeats[:count], np.zeros((count, system.rounds.kind.size)),
+            np.full(count, system.course.view_changes, np.int64), batch.violated[:count].astype(bool),
         )  # fmt: skip
 
 
 def _empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Batch:
     """A batch for these operations, filled up to whole blocks with further numbers."""
-    seed, rounds = system.plan.scenario.seed, system.rounds.kind.size
+    seed, rounds, ended = system.plan.scenario.seed, system.rounds.kind.size, len(system.plan.protocol.rounds)
     size = -(-operation.size // LANES) * LANES
     spare = np.arange(size - operation.size, dtype=np.uint32)
     replicate = np.concatenate([replicate, np.full(spare.size, 0xFFFFFFFF, np.uint32)])
     operation = np.concatenate([operation, spare])
     client = client_sites(system, operation, replicate)
-    keys = [stream_key(seed, DOMAIN_OPERATION, r) for r in range(rounds + 2)]
+    streams = [leg.stream for leg in system.course.legs] + [ended, ended + 1]
+    keys = [stream_key(seed, DOMAIN_OPERATION, stream) for stream in streams]
     return Batch(
         operation=operation,
         replicate=replicate,
         client=client,
-        primary=PRIMARY,
+        primary=system.primary,
+        split=bool(system.course.legs[-1].side.max() > 1),
         keys=np.array(keys, np.uint32),
         latency_ms=np.empty(size, np.float32),
         commit_ms=np.empty(size, np.float32),
@@ -93,23 +112,32 @@ def _empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArr
         sent=np.empty((size, rounds), np.int64),
         useful=np.empty((size, rounds), np.int64),
         repeats=np.empty((size, rounds), np.int64),
+        violated=np.empty(size, np.uint8),
     )
 
 
 def client_sites(system: System, operation: NDArray[np.uint32], replicate: NDArray[np.uint32]) -> NDArray[np.int32]:
-    """Replica with which the client of each operation sits: one that lives, drawn, or the scenario's `client_site`."""
+    """Replica with which the client of each operation sits: one that lives, if any, drawn, or the scenario's `client_site`."""
     scenario = system.plan.scenario
     if scenario.client_site is not None:
         return np.full(operation.size, scenario.client_site, np.int32)
-    live = np.flatnonzero(system.alive).astype(np.int32)
+    live = np.flatnonzero(system.alive if system.alive.any() else system.alive == 0).astype(np.int32)
     sites: NDArray[np.int32] = live[(uniforms(scenario.seed, DOMAIN_CLIENT, operation, replicate) * live.size).astype(np.int64)]
     return sites
+
+
+def latencies_at_rest(scenario: Any, count: int) -> NDArray[np.float64]:
+    """Latencies of the first operations of a scenario without faults and load, ms."""
+    calm = {"byzantine_ratio": 0.0, "placement": "random", "rate": 0.0, "clients": None, "primary_policy": PrimaryPolicy.STABLE}
+    system = build_system(make_plan(scenario.model_copy(update=calm)), 0)
+    number = np.arange(count, dtype=np.uint32)
+    return _Runner(1).run(system, np.zeros(count, np.uint32), number, lambda *_: None).latency_ms
 
 
 def message_cost(system: System) -> int:
     """Messages drawn for one operation, about."""
     rounds = system.rounds
-    per_round = np.diff(rounds.sender_at) * np.maximum(np.diff(rounds.receiver_at), 1)
+    per_round = (np.diff(rounds.sender_at) + rounds.noise) * np.maximum(np.diff(rounds.receiver_at), 1)
     weight = 4 if system.network.kind == GOSSIP else system.paths.work if system.network.kind == ROUTED else 1
     return max(1, int(per_round.sum()) * weight)
 
@@ -144,8 +172,11 @@ def simulate_scenario(scenario: Any, threads: int | None = None, tick: Progress 
     job = _Job(make_plan(scenario), _Runner(threads), tick)
     job.to_precision()
     capacity, operations = job.capacity()
+    failover = job.failover()
     wall, messages = time.perf_counter() - begun, int(operations.sent.sum())
-    return Outcome(job.plan, operations, job.clusters(operations), tuple(job.systems), tuple(job.works), capacity, wall, messages)
+    return Outcome(
+        job.plan, operations, job.clusters(operations), tuple(job.systems), tuple(job.works), capacity, wall, messages, failover
+    )  # fmt: skip
 
 
 class _Job:
@@ -156,33 +187,35 @@ class _Job:
         self.varied = varies(plan.scenario)
         self.centrality = relay_centrality(plan)
         self.per_ms = plan.scenario.proposals_per_ms
-        self.idle: list[System] = []
-        self.systems: list[System] = []
-        self.works: list[Work] = []
+        self.places: list[Place] = []
         self.parts: list[Operations] = []
         self.done = 0
+
+    @property
+    def systems(self) -> list[System]:
+        """Under the primary of the view that serves, by replicate where faulty replicas differ."""
+        return [place.system for place in self.places]
+
+    @property
+    def works(self) -> list[Work]:
+        """Of a proposal in each of them."""
+        return [place.work for place in self.places]
 
     def clusters(self, operations: Operations) -> NDArray[np.int64]:
         """Number of the independent group of each operation: the 16 that share their strata, or the whole replicate."""
         replicate = operations.replicate.astype(np.int64)
         return replicate if self.varied else replicate << 32 | (operations.operation >> 4).astype(np.int64)
 
-    def _system(self, replicate: int) -> System:
-        """System of a replicate, made when it is first asked for; one for all where faulty replicas do not differ."""
-        place = replicate if self.varied else 0
-        if place < len(self.systems):
-            return self.systems[place]
-        idle = build_system(self.plan, replicate, self.centrality)
-        work = work_of(idle)
-        self.idle.append(idle)
-        self.systems.append(loaded(idle, work, self.per_ms, self.plan.scenario.duration_s * 1000.0))
-        self.works.append(work)
-        return self.systems[-1]
+    def _place(self, replicate: int) -> Place:
+        """Place of a replicate, made when it is first asked for; one for all where faulty replicas do not differ."""
+        number = replicate if self.varied else 0
+        if number == len(self.places):
+            self.places.append(Place(self.plan, replicate, self.centrality, self.per_ms))
+        return self.places[number]
 
-    def _run(self, place: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> None:
-        system = self._system(place)
-        part = self.runner.run(system, replicate, operation, self.tick)
-        self.parts.append(replace(part, transmissions=_transmissions(system, self.works[place], part)))
+    def _run(self, number: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> None:
+        turns = self._place(number).turns(replicate, operation)
+        self.parts.append(join([self.runner.run(one, replicate[at], operation[at], self.tick, work) for one, work, at in turns]))
         self.done += replicate.size
 
     def extend(self, count: int) -> None:
@@ -190,9 +223,8 @@ class _Job:
         replicates = self.plan.scenario.replicates
         if self.varied:
             each = -(-count // replicates) if not self.parts else self.parts[0].replicate.size
-            while count > 0:
-                size = min(each, count)
-                number = len(self.parts)
+            while count > 0 and len(self.parts) < max(_MOST_PLACES, replicates):
+                size, number = min(each, count), len(self.parts)
                 self._run(number, np.full(size, number, np.uint32), np.arange(size, dtype=np.uint32))
                 count -= size
         else:
@@ -208,9 +240,9 @@ class _Job:
             self.tick(0, scenario.operations)
             self.extend(scenario.operations)
             return
-        cost = message_cost(self._system(0))
+        cost = message_cost(self._place(0).system)
         most = max(FIRST, min(MOST, MOST_MESSAGES // cost))
-        count = FIRST
+        count = self._first(cost)
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
@@ -219,6 +251,42 @@ class _Job:
             operations = join(self.parts)
             needed = more_operations(scenario, operations, self.clusters(operations), not self.varied)
             count = min(needed, most) - self.done
+            if self.varied and len(self.parts) >= _MOST_PLACES:
+                return
+
+    def _first(self, cost: int) -> int:
+        """Operations simulated at first: where primaries rotate, so many that each start is among them, if that is possible."""
+        place = self._place(0)
+        starts = place.serving.size if place.rotates and not self.varied else 0
+        return max(FIRST, min(LANES * starts, MOST_MESSAGES // (4 * cost)))
+
+    def failover(self) -> tuple[float, float] | None:
+        """View changes and latency of the first operation of a run, averaged over placements of faulty replicas.
+
+        The latency is that of placements in which it is answered in time.
+        """
+        if self.plan.timing is None:
+            return None
+        number, latency_ms = np.arange(LANES, dtype=np.uint32), []
+        for k, place in enumerate(self.places):
+            system, work = place.starting_with(PRIMARY)
+            latency_ms.append(
+                self.runner.run(system, np.full(LANES, k, np.uint32), number, lambda *_: None, work).latency_ms.mean()
+            )
+        in_time = np.array(latency_ms) <= self.plan.scenario.operation_timeout_ms
+        if not in_time.any():
+            return None
+        return self._views_to_settle(), float(np.mean(np.array(latency_ms)[in_time]))
+
+    def _views_to_settle(self) -> float:
+        """Views that fail before the first that serves, averaged over many placements where messages pass no relays."""
+        known = [place.idle for place in self.places]
+        behaviour = [one.behaviour for one in known]
+        if self.varied and not known[0].network.relayed:
+            behaviour = [behaviours(self.plan.scenario, k, self.centrality) for k in range(_PLACEMENTS)]
+        network = known[0].network if len(known) == 1 else None
+        served = [serving_views(one, self.plan.quorum, network) for one in behaviour]
+        return float(np.mean([views[0] for views in served if views.size]))
 
     def _flight_ms(self, place: int, part: Operations, busiest_ms: float) -> float:
         """Mean time for which a proposal fills a place in the window, inf where none is ever decided.
@@ -230,7 +298,7 @@ class _Job:
             return loaded
         number = np.arange(min(part.operation.size, FIRST), dtype=np.uint32)
         replicate = np.full(number.size, part.replicate[0], np.uint32)
-        return _mean_of_finite(self.runner.run(self.idle[place], replicate, number, lambda *_: None).flight_ms)
+        return _mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
 
     def capacity(self) -> tuple[Capacity, Operations]:
         """What the systems can do, on average, and the operations with the backlog of a system that is offered more."""
@@ -265,9 +333,9 @@ def _mean_of_finite(values: NDArray[np.float64]) -> float:
     return float(finite.mean()) if finite.size else np.inf
 
 
-def _transmissions(system: System, work: Work, operations: Operations) -> NDArray[np.float64]:
+def _transmissions(system: System, hops: NDArray[np.float64], operations: Operations) -> NDArray[np.float64]:
     """Transmissions over links of each operation and round."""
-    first = operations.sent * work.hops
+    first = operations.sent * hops
     again = operations.repeats.astype(np.float64) if system.plan.law.stream else np.zeros(first.shape)
     if system.network.kind == GOSSIP and system.plan.law.stream:
         # copies that cannot be the first to arrive are not drawn, so their losses are expected values

@@ -19,7 +19,7 @@ from prsm_kernels.event_types import (
     RELAY_INGRESS,
     SENT_BYTES,
 )
-from prsm_scale.capacity import Work, mean_demands, work_of
+from prsm_scale.capacity import Work, mean_demands
 from prsm_scale.engine import message_cost
 from prsm_scale.events import EventRun
 from prsm_scale.faults import varies
@@ -79,6 +79,11 @@ class _Job:
     def _system(self, replicate: int) -> System:
         return self.systems[replicate % len(self.systems)]
 
+    @property
+    def _settling(self) -> int:
+        """Operations at rest after which views that fail have been left behind, where they can be."""
+        return 0 if self.plan.timing is None else 1
+
     def _carry_on(self, run: EventRun, count: int) -> None:
         while not run.advance(count):
             self.crew.check()
@@ -99,7 +104,7 @@ class _Job:
         """
         system, window = self._system(replicate), self.scenario.window
         at_rest = replace(self.plan, scenario=self.scenario.model_copy(update={"rate": 0.0, "clients": None}))
-        idle, alone = EventRun(replace(system, plan=at_rest), replicate), self._alone(system)
+        idle, alone = EventRun(replace(system, plan=at_rest), replicate, self._settling), self._alone(system)
         self._carry_on(idle, alone)
         latency_ms = float(np.min(idle.operations(alone).latency_ms))
         if not math.isfinite(latency_ms):
@@ -135,7 +140,7 @@ class _Job:
         if scenario.warmup is not None:
             warmup = scenario.warmup
         if rate == 0.0 and not scenario.clients:
-            warmup = 0
+            warmup = self._settling
         self.runs = [EventRun(self._system(k), k, warmup, last) for k in range(replicates)]
         self._go()
         while scenario.operations is None and not self.overloaded:
@@ -192,7 +197,7 @@ class _Job:
 
 
 def _pace(ends_ms: NDArray[np.float64]) -> tuple[float, float]:
-    """Operations per ms over a closed loop's whole course, and the relative half-width of the 95 % interval from its stretches."""
+    """Operations per ms over a closed loop's course, and the relative half-width of the 95 % interval from its stretches."""
     if ends_ms.size < 2 * _STRETCHES:
         return 0.0, 0.0
     slope = float(np.polyfit(np.arange(ends_ms.size), ends_ms, 1)[0])
@@ -205,7 +210,7 @@ def _pace(ends_ms: NDArray[np.float64]) -> tuple[float, float]:
 
 def _measured_work(run: EventRun, count: int) -> Work:
     """Busy times for each proposal, between the starts of the first and of the last counted operation."""
-    marks, links = run.state.marks, run.state.link_marks
+    marks, links = run.state.busy_marks, run.state.link_marks
     busy = (marks[1] - marks[0]) / max(count - 1, 1)
     cores = run.system.machines.cores
     limited = run.state.edge_ms_per_byte > 0
@@ -214,5 +219,5 @@ def _measured_work(run: EventRun, count: int) -> Work:
         cpu_ms=busy[CPU_BUSY] / cores, relay_cpu_ms=busy[RELAY_CPU] / cores, egress_ms=busy[EGRESS_BUSY],
         relay_egress_ms=busy[RELAY_EGRESS], ingress_ms=busy[INGRESS_BUSY], relay_ingress_ms=busy[RELAY_INGRESS],
         link_ms=float(link.max()) if link.size else 0.0, sent_bytes=busy[SENT_BYTES],
-        hops=np.ones(run.table.kind.size),
+        hops=np.ones(run.system.plan.counted_kinds.size),
     )  # fmt: skip

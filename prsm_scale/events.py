@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels import stream_key, uniforms
-from prsm_kernels.codes import TO_CLIENT, TO_PRIMARY
+from prsm_kernels import uniforms
 from prsm_kernels.event_state import grow, make_state, record_margin
 from prsm_kernels.event_types import (
     CLOSED,
@@ -31,12 +30,12 @@ from prsm_kernels.event_types import (
     POPPED,
     SOLO,
     EventLoad,
-    EventTable,
+    EventScript,
 )
 from prsm_kernels.events import begin_events, run_events
-from prsm_kernels.rng import DOMAIN_ARRIVAL, DOMAIN_OPERATION
+from prsm_kernels.rng import DOMAIN_ARRIVAL
 from prsm_scale.engine import client_sites
-from prsm_scale.faults import PRIMARY
+from prsm_scale.event_tables import event_faults, event_table
 from prsm_scale.outcome import Operations
 from prsm_scale.system import System, build_system, make_plan
 from prsm_scale.tracing import (
@@ -55,50 +54,14 @@ from prsm_scale.tracing import (
     Marks,
     Trace,
 )
+from prsm_scale.view_change import timing_of
+from prsm_scale.views import NEW_VIEW, VIEW_CHANGE
 
 _CALL_EVENTS = 2_000_000
 _ENDLESS = 1 << 30
 _MARKS = np.array([STARTED, COMPLETED, COMMITTED, ENDED, FAILED])
 _JOBS = np.array([RECEIVE, FORWARD, DUPLICATE, FORWARD, SEND, CHECK])
 """Names of a log's numbers, `prsm_kernels.event_types.MARK_STARTED` ... and `HANDLE` ..."""
-
-
-def event_table(system: System, replicate: int) -> EventTable:
-    """A system's rounds as the events engine takes them."""
-    rounds, jobs, n = system.rounds, system.plan.jobs, system.alive.size
-    count = rounds.kind.size
-    sends, receives = np.zeros((count, n), np.uint8), np.zeros((count, n), np.uint8)
-    for r in range(count):
-        sends[r, rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]]] = 1
-        receives[r, rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]] = 1
-        if rounds.kind[r] == TO_PRIMARY:
-            receives[r] = np.arange(n) == PRIMARY
-    need = np.where(receives > 0, rounds.need.reshape(count, n), 0)
-    need[rounds.kind == TO_CLIENT] = 0
-
-    def times(name: str) -> NDArray[np.float64]:
-        return np.array([getattr(job, name) for job in jobs], np.float64)
-
-    seed = system.plan.scenario.seed
-    return EventTable(
-        kind=rounds.kind,
-        bytes=rounds.bytes.astype(np.float64),
-        sign_ms=times("create_ms"),
-        send_ms=times("send_ms"),
-        receive_ms=times("receive_ms"),
-        transit_ms=times("transit_ms"),
-        quorum_ms=rounds.quorum_ms.reshape(count, n).astype(np.float64),
-        need=need.astype(np.int32),
-        sends=sends,
-        receives=receives,
-        addressed=rounds.addressed.reshape(count, n),
-        keys=np.array([stream_key(seed, DOMAIN_OPERATION, r) for r in range(count)], np.uint32),
-        commit_round=rounds.commit_round,
-        commit_need=rounds.commit_need,
-        client_need=rounds.client_need,
-        primary=PRIMARY,
-        replicate=replicate,
-    )
 
 
 class EventRun:
@@ -117,6 +80,8 @@ class EventRun:
         Operations after which no more arrive; by default they never cease.
     clients : int, optional
         A closed loop of so many clients in place of the scenario's load.
+    script : EventScript, optional
+        What happens to replicas and links, and when.
 
     Attributes
     ----------
@@ -125,11 +90,19 @@ class EventRun:
     """
 
     def __init__(
-        self, system: System, replicate: int = 0, warmup: int = 0, last: int | None = None, clients: int | None = None
+        self,
+        system: System,
+        replicate: int = 0,
+        warmup: int = 0,
+        last: int | None = None,
+        clients: int | None = None,
+        script: EventScript | None = None,
     ) -> None:
-        scenario = system.plan.scenario
+        scenario, timing = system.plan.scenario, system.plan.timing
+        if timing is None and script is not None:
+            timing = timing_of(scenario)
         self.system, self.replicate, self.warmup = system, replicate, warmup
-        self.table = event_table(system, replicate)
+        self.table, self.faults = event_table(system, replicate), event_faults(system, timing, script)
         self.rate_per_ms = scenario.proposals_per_ms
         clients = scenario.clients if clients is None else clients
         mode = CLOSED if clients else OPEN if self.rate_per_ms > 0 else SOLO
@@ -141,13 +114,19 @@ class EventRun:
             window=int(scenario.window),
             timeout_ms=float(scenario.operation_timeout_ms),
             contended=bool(machines.contended),
-            stepwise=bool(machines.contended and (lines or limited) and self.table.send_ms.max() + self.table.sign_ms.max() > 0),
-            margin=record_margin(self.table, machines.cores),
+            # a crash stops copies that are not ready yet
+            stepwise=bool(
+                machines.contended
+                and (lines or limited or script is not None)
+                and self.table.send_ms.max() + self.table.sign_ms.max() > 0
+            ),
+            faulty=timing is not None,
+            margin=record_margin(self.table, self.faults, scenario.nodes, machines.cores),
         )
         links = system.network.edge_ms_per_byte.astype(np.float64)
         if system.network.paths.target.size != links.size:
             links = np.zeros(1)
-        self.state = make_state(self.table, system.paths, machines, self.limits, links, last or _ENDLESS)
+        self.state = make_state(self.table, system.paths, machines, self.limits, self.faults, links, last or _ENDLESS)
         self._more_operations(256)
         self._begun = False
 
@@ -197,11 +176,13 @@ class EventRun:
             scalars[COUNTED], scalars[COUNTED_END] = self.warmup, end
         scalars[LEFT] = int((self.state.slot_of[self.warmup : end] != GONE).sum())
         if not self._begun:
-            begin_events(self.limits, self.state)
+            begin_events(self.limits, self.faults, self.state)
             self._begun = True
         system = self.system
         while True:
-            status = run_events(self.table, system.paths, system.plan.law, system.machines, self.limits, self.state, budget)
+            status = run_events(
+                self.table, system.paths, system.plan.law, system.machines, self.limits, self.faults, self.state, budget
+            )  # fmt: skip
             if status in (GOING, FINISHED):
                 return bool(status == FINISHED)
             if status == MORE_OPERATIONS:
@@ -219,7 +200,7 @@ class EventRun:
         """The first `count` operations after the warm-up."""
         chosen = slice(self.warmup, self.warmup + count)
         state, number = self.state, np.arange(self.warmup, self.warmup + count, dtype=np.uint32)
-        counts = state.counts[chosen]
+        counts = state.counts[chosen, : None if self.limits.faulty else self.table.rounds]
         return Operations(
             replicate=np.full(count, self.replicate, np.uint32),
             operation=number,
@@ -231,6 +212,8 @@ class EventRun:
             useful=counts[:, :, 1].copy(),
             repeats=counts[:, :, 2].copy(),
             transmissions=counts[:, :, 3].astype(np.float64),
+            view_changes=state.views[chosen].astype(np.int64),
+            violated=state.violated[chosen] > 0,
         )
 
 
@@ -263,11 +246,12 @@ def _read_log(run: EventRun) -> Trace:
     number, at = log[hops], times[hops]
     arrive, received, begin, end = at[:, 2:].T.copy()
     received[number[:, 6] == n] = arrive[number[:, 6] == n]
+    steps = [*run.system.plan.protocol.rounds, *([VIEW_CHANGE, NEW_VIEW] if run.limits.faulty else [])]
     free = np.isfinite(received) & ((number[:, 6] == n) | (not run.limits.contended))
     begin[free], end[free] = received[free], received[free]
     return Trace(
         scenario=run.system.plan.scenario,
-        rounds=tuple(step.name for step in run.system.plan.protocol.rounds),
+        rounds=tuple(step.name for step in steps),
         hops=Hops(
             operation=number[:, 1], round=number[:, 2], source=number[:, 3], destination=number[:, 4], sender=number[:, 5],
             receiver=number[:, 6], repeat=number[:, 7], lost=number[:, 8] > 0, ready_ms=at[:, 0], leave_ms=at[:, 1],

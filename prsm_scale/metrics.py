@@ -14,6 +14,7 @@ from prsm_scale import __version__
 from prsm_scale.accuracy import regime_of
 from prsm_scale.axes import GRAPH_OBJECT, Engine
 from prsm_scale.capacity import Work
+from prsm_scale.faults import sides
 from prsm_scale.outcome import Outcome
 from prsm_scale.resources import memory_need_mb, resolve_profile, size_inputs
 
@@ -154,6 +155,8 @@ def _identity(scenario: Any) -> dict[str, Any]:
         "quorum": quorum(scenario.nodes, faults),
         "byzantine_ratio": scenario.byzantine_ratio,
         "byzantine_count": scenario.byzantine_count,
+        "behaviour": scenario.behaviour if scenario.byzantine_count else "",
+        "primary_policy": scenario.primary_policy,
         "topology": f"graph-{scenario.graph_digest[:8]}" if scenario.topology == GRAPH_OBJECT else str(scenario.topology),
         "network_condition": scenario.network,
         "environment": scenario.environment,
@@ -184,7 +187,9 @@ def scenario_row(outcome: Outcome) -> dict[str, Any]:
         "success_rate": successes / trials,
         "success_low": low,
         "success_high": high,
-        "view_changes_per_operation": 0.0,
+        "view_changes_per_operation": float(operations.view_changes.mean()),
+        "safety_violations": int(operations.violated.sum()),
+        **_failover(outcome),
         "memory_mb": memory_mb(scenario),
         "limits_passed": "",
         "feasible": True,
@@ -203,11 +208,24 @@ def _stated_errors(outcome: Outcome) -> dict[str, Any]:
     return {} if regime is None else {"stated_mean_error": regime.mean_error, "stated_p99_error": regime.p99_error}
 
 
+def _failover(outcome: Outcome) -> dict[str, Any]:
+    if outcome.failover is None:
+        return {}
+    views, latency_ms = outcome.failover
+    in_time = latency_ms <= outcome.scenario.operation_timeout_ms
+    return {"failover_views": views, "failover_ms": latency_ms if in_time else None}
+
+
+def most_votes(outcome: Outcome) -> int:
+    """Replicas whose votes count for one value, of the placement of faulty replicas where they are most."""
+    return max(int(np.count_nonzero((sides(one.behaviour, one.primary) & 1) * one.alive)) for one in outcome.systems)
+
+
 def _why_none(outcome: Outcome) -> str:
-    n, q = outcome.scenario.nodes, outcome.plan.quorum
-    live = n - outcome.scenario.byzantine_count
-    if live < q:
-        return f"{live} live replicas are fewer than the quorum of {q}"
+    q = outcome.plan.quorum
+    voting = most_votes(outcome)
+    if voting < q:
+        return f"{voting} voting replicas are fewer than the quorum of {q}"
     if not np.isfinite(outcome.operations.latency_ms).any():
         return "no quorum can be reached over the live replicas' links"
     return f"no operation ended within {outcome.scenario.operation_timeout_ms:g} ms"
@@ -280,8 +298,8 @@ def _offered_per_ms(outcome: Outcome) -> float:
 
 def _traffic(outcome: Outcome) -> dict[str, Any]:
     operations, system = outcome.operations, outcome.systems[0]
-    among = system.rounds.kind == AMONG_REPLICAS
-    size = system.rounds.bytes.astype(np.float64)
+    among = outcome.plan.counted_kinds == AMONG_REPLICAS
+    size = outcome.plan.counted_bytes
     sent, useful = operations.sent.mean(axis=0), operations.useful.mean(axis=0)
     on_links, repeats = operations.transmissions.mean(axis=0), operations.repeats.mean(axis=0)
     if system.network.kind == GOSSIP and outcome.scenario.engine == Engine.ROUNDS:

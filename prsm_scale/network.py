@@ -130,7 +130,7 @@ def build_network(
     copies = np.ones(n)
     if kind == GOSSIP:
         live = np.flatnonzero(relays).astype(np.int32)
-        copies = flooding(paths, relays, live)[0] / live.size
+        copies = flooding(paths, relays, live)[0] / max(live.size, 1)
     return Network(kind, paths, distance, degree, copies, edge, float(loss_by_edge.mean()))
 
 
@@ -152,7 +152,7 @@ def _edges(graph: TopologyGraph, links: Links) -> tuple[NDArray[np.int32], NDArr
 
 
 def flooding(paths: Paths, relays: NDArray[np.uint8], sources: NDArray[np.int32]) -> tuple[NDArray[np.float64], float]:
-    """Copies that reach each live replica, and all transmissions, when each of `sources` floods one message.
+    """Copies that reach each replica, and all transmissions, when each of `sources` floods one message.
 
     A node sends on to all neighbours but the one from which the first copy came, taken to be that on the shortest path.
 
@@ -179,7 +179,8 @@ def flooding(paths: Paths, relays: NDArray[np.uint8], sources: NDArray[np.int32]
     neighbours = np.bincount(paths.target, weights=passing.sum(axis=0)[paths.source], minlength=n)
     informed = np.bincount(paths.source[entered[sending]], minlength=n)
     hops = float(degree[sources].sum() + (sending * (degree - 1.0)).sum())
-    return np.where(relays > 0, neighbours - informed, 0.0), hops
+    copies = (neighbours - informed).astype(np.float64)
+    return copies, hops
 
 
 def _hops(kind: int, n: int, order: NDArray[np.int32], last_edge: NDArray[np.int32]) -> int:

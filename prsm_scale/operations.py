@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prsm_scale.atomic import failing_in_one_line, reason, replacing
+from prsm_scale.axes import Engine
 from prsm_scale.columns import OPERATION_COLUMNS, arrow_schema
 from prsm_scale.errors import UsageError
+from prsm_scale.metrics import most_votes
 
 if TYPE_CHECKING:
     from prsm_scale.outcome import Outcome
@@ -26,6 +28,9 @@ def operation_arrays(outcome: Outcome) -> dict[str, Any]:
     """One array for each of OPERATION_COLUMNS, with NaN for a missing value."""
     operations, scenario = outcome.operations, outcome.scenario
     success = operations.latency_ms <= scenario.operation_timeout_ms
+    late, few = np.isfinite(operations.latency_ms), most_votes(outcome) < outcome.plan.quorum
+    failure = "no_quorum" if few else "timed_out" if scenario.engine == Engine.EVENTS else "no_answer"
+    why = np.where(late, "timed_out", failure)
     return {
         "scenario_id": np.full(success.size, scenario.scenario_id),
         "replicate": operations.replicate.astype(np.int32),
@@ -33,6 +38,9 @@ def operation_arrays(outcome: Outcome) -> dict[str, Any]:
         "latency_ms": np.where(success, operations.latency_ms, np.nan),
         "commit_ms": np.where(np.isfinite(operations.commit_ms), operations.commit_ms, np.nan),
         "success": success,
+        "view_changes": operations.view_changes.astype(np.int32),
+        "fate": np.where(success, "answered", "failed"),
+        "reason": np.where(success, np.where(operations.view_changes > 0, "view_change", ""), why),
     }
 
 

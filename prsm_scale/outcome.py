@@ -84,6 +84,10 @@ class Operations:
         Messages sent; those that arrived before their receiver's round was complete; losses.
     transmissions : ndarray of float64, shape (N, rounds)
         Transmissions over links, hops and repeats included.
+    view_changes : ndarray of int64, shape (N,)
+        Views that failed before the operation was answered.
+    violated : ndarray of bool, shape (N,)
+        Whether honest replicas committed different values.
     """
 
     replicate: NDArray[np.uint32]
@@ -96,6 +100,8 @@ class Operations:
     useful: NDArray[np.int64]
     repeats: NDArray[np.int64]
     transmissions: NDArray[np.float64]
+    view_changes: NDArray[np.int64]
+    violated: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,9 @@ class Outcome:
     wall_seconds : float
     messages : int
         Messages simulated.
+    failover : (float, float) or None
+        View changes and latency, ms, of the first operation of a run that begins in view 0, on average over placements of faulty
+        replicas; None where none is faulty.
     """
 
     plan: Plan
@@ -149,6 +158,7 @@ class Outcome:
     capacity: Capacity
     wall_seconds: float
     messages: int
+    failover: tuple[float, float] | None = None
 
     @property
     def scenario(self) -> Any:

@@ -35,6 +35,7 @@ class QuorumLaw(StrEnum):
     ONE = "one"
     QUORUM = "quorum"
     F_PLUS_ONE = "f_plus_one"
+    TWO_F_PLUS_ONE = "two_f_plus_one"
     MAJORITY = "majority"
     ALL = "all"
 
@@ -223,7 +224,8 @@ def quorum_size(law: QuorumLaw, nodes: int, faults: int) -> int:
     Parameters
     ----------
     law : QuorumLaw
-        `one`; `quorum`, see `quorum`; `f_plus_one`; `majority`, floor(n / 2) + 1; `all`, n.
+        `one`; `quorum`, see `quorum`; `f_plus_one`; `two_f_plus_one`, which is safe only where
+        n = 3f + 1; `majority`, floor(n / 2) + 1; `all`, n.
     nodes, faults : int
         n and f.
     """
@@ -231,6 +233,7 @@ def quorum_size(law: QuorumLaw, nodes: int, faults: int) -> int:
         QuorumLaw.ONE: 1,
         QuorumLaw.QUORUM: quorum(nodes, faults),
         QuorumLaw.F_PLUS_ONE: faults + 1,
+        QuorumLaw.TWO_F_PLUS_ONE: 2 * faults + 1,
         QuorumLaw.MAJORITY: nodes // 2 + 1,
         QuorumLaw.ALL: nodes,
     }[law]

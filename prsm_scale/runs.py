@@ -87,6 +87,20 @@ class Run:
     fits: pd.DataFrame
     path: Path | None = None
 
+    @property
+    def resilience(self) -> pd.DataFrame:
+        """Success, latency and view changes by share of faulty replicas and n; see `prsm_scale.analysis.resilience`."""
+        from prsm_scale.analysis.resilience import resilience
+
+        return resilience(self.scenarios)
+
+    @property
+    def byzantine_resilience(self) -> dict[float, dict[int, float | None]]:
+        """Success by share of faulty replicas and n, ``{ratio: {n: success}}``."""
+        from prsm_scale.analysis.resilience import byzantine_resilience
+
+        return byzantine_resilience(self.scenarios)
+
     def __repr__(self) -> str:
         """Tell the scenarios and their main results in one line."""
         table = self.scenarios

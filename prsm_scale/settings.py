@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from prsm_scale.axes import (
     AuthenticationChoice,
     Bandwidth,
+    BehaviourMix,
     CostsText,
     DelayLaw,
     EngineChoice,
@@ -19,6 +20,7 @@ from prsm_scale.axes import (
     Names,
     PlacementChoice,
     Positive,
+    PrimaryPolicyChoice,
     Real,
     ReplyQuorumChoice,
     Topology,
@@ -87,6 +89,17 @@ class Settings(BaseModel):
         None, "what authenticates requests and replies: ed25519, secp256k1, bls, mac [as authentication]"
     )
     placement: PlacementChoice = setting("random", "which replicas are faulty: random, worst, or their ids")
+    behaviour: BehaviourMix = setting(
+        "silent", "what they do: silent, delay, equivocate, flood, drop_relay, or shares as in silent:0.5,equivocate:0.5"
+    )
+    primary_policy: PrimaryPolicyChoice = setting("stable", "who is primary: stable until a view fails, or rotating by operation")
+    view_timeout_ms: Real | None = setting(
+        None, "time after which replicas change a view in which an operation is stuck [4 times the latency at rest]", gt=0
+    )
+    client_timeout_ms: Real | None = setting(
+        None, "time after which a client asks all replicas, where some are faulty [view_timeout_ms]", gt=0
+    )
+    flood_factor: Positive = setting(10, "invalid messages that a flooding replica sends after each valid one")
     window: Positive = setting(64, "batches in flight at once")
     operation_timeout_ms: Real = setting(60_000.0, "time after which a client gives an operation up", gt=0)
     duration_s: Real = setting(60.0, "length of the test in virtual seconds", gt=0)

@@ -9,15 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prsm_kernels import Law, Machines, Paths, Rounds
-from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_CLIENT, TO_PRIMARY
+from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_ALL, TO_CLIENT, TO_PRIMARY
 from prsm_scale.delays import kernel_law
 from prsm_scale.environments import Links, build_links
 from prsm_scale.errors import UsageError
-from prsm_scale.faults import PRIMARY, silent_replicas
-from prsm_scale.network import Floats, Network, build_network, ms_per_byte, queue_at_relays, transit
+from prsm_scale.faults import DELAY, DROP_RELAY, FLOOD, HONEST, SILENT, behaviours
+from prsm_scale.network import Floats, Network, build_network, ms_per_byte, transit
 from prsm_scale.protocols import Pattern, Protocol, QuorumLaw, Round, Senders, get_protocol, quorum, quorum_size
+from prsm_scale.relays import relay_queues
 from prsm_scale.resources import JobCosts, ResourceProfile, job_costs, replica_costs, resolve_profile, size_inputs
 from prsm_scale.topology import TopologyGraph, build_topology
+from prsm_scale.view_change import Timing, ViewCosts, timing_of, view_costs
+from prsm_scale.views import ASK_ALL, Course, course, serving_views
 
 Ids = NDArray[np.int32]
 _KIND = {Pattern.CLIENT_TO_PRIMARY: TO_PRIMARY, Pattern.ALL_TO_CLIENT: TO_CLIENT}
@@ -42,6 +45,10 @@ class Plan:
         CPU time and size of each round's messages.
     faults : int
         f.
+    views : ViewCosts
+        Messages of a view change.
+    timing : Timing or None
+        Time-outs; None where no replica is faulty.
     """
 
     scenario: Any
@@ -53,11 +60,25 @@ class Plan:
     mean_variate: float
     jobs: tuple[JobCosts, ...]
     faults: int
+    views: ViewCosts
+    timing: Timing | None
 
     @property
     def quorum(self) -> int:
         """ceil((n + f + 1) / 2)."""
         return quorum(self.scenario.nodes, self.faults)
+
+    @property
+    def counted_kinds(self) -> NDArray[np.int32]:
+        """Kinds of the rounds by which messages are counted: the protocol's; VIEW-CHANGE and NEW-VIEW where views may fail."""
+        kinds = [_KIND.get(step.pattern, AMONG_REPLICAS) for step in self.protocol.rounds]
+        return np.array(kinds + [AMONG_REPLICAS] * (2 if self.timing else 0), np.int32)
+
+    @property
+    def counted_bytes(self) -> NDArray[np.float64]:
+        """Bytes of a message of each of these rounds."""
+        jobs = [*self.jobs, self.views.change, self.views.new_view] if self.timing else self.jobs
+        return np.array([job.size_bytes for job in jobs], np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +89,12 @@ class System:
     ----------
     plan : Plan
     network : Network
-    silent : ndarray of int64
-        Faulty replicas.
+    behaviour : ndarray of int8, shape (n,)
+        What each replica does, see `faults.behaviours`.
+    course : Course
+        The rounds of an operation, in the order of `rounds`.
     alive : ndarray of uint8, shape (n,)
+        0 for a silent replica.
     rounds : Rounds
     paths : Paths
         With the relays' queues.
@@ -80,11 +104,32 @@ class System:
 
     plan: Plan
     network: Network
-    silent: NDArray[np.int64]
+    behaviour: NDArray[np.int8]
+    course: Course
     alive: NDArray[np.uint8]
     rounds: Rounds
     paths: Paths
     machines: Machines
+
+    @property
+    def silent(self) -> NDArray[np.int64]:
+        """Replicas that send nothing, ascending."""
+        return np.flatnonzero(self.alive == 0)
+
+    @property
+    def jobs(self) -> tuple[JobCosts, ...]:
+        """CPU time and size of each round's messages."""
+        return tuple(leg.job for leg in self.course.legs)
+
+    @property
+    def primary(self) -> int:
+        """Primary of the view that serves."""
+        return self.course.legs[-1].primary
+
+    @property
+    def first_primary(self) -> int:
+        """Replica to which clients send their requests at first."""
+        return self.course.legs[0].primary
 
 
 def make_plan(scenario: Any) -> Plan:
@@ -105,7 +150,9 @@ def make_plan(scenario: Any) -> Plan:
     inputs = size_inputs(scenario, flooded=scenario.dissemination == "gossip")
     costs = replica_costs(scenario)
     jobs = tuple(job_costs(step, costs, inputs, faults) for step in protocol.rounds)
-    return Plan(scenario, protocol, profile, graph, links, law, mean_variate, jobs, faults)
+    views = view_costs(scenario, costs, inputs, quorum(scenario.nodes, faults))
+    timing = timing_of(scenario) if scenario.byzantine_count else None
+    return Plan(scenario, protocol, profile, graph, links, law, mean_variate, jobs, faults, views, timing)
 
 
 def _check_table(protocol: Protocol) -> None:
@@ -117,7 +164,7 @@ def _check_table(protocol: Protocol) -> None:
         raise UsageError(f"protocol {protocol.name!r}: rounds", ", ".join(patterns), shape)
 
 
-def build_system(plan: Plan, replicate: int, centrality: NDArray[np.float64] | None = None) -> System:
+def build_system(plan: Plan, replicate: int, centrality: NDArray[np.float64] | None = None, first: int | None = None) -> System:
     """Make one replicate: place its faulty replicas, find ways round them, and lay out the kernels' arrays.
 
     Parameters
@@ -125,21 +172,34 @@ def build_system(plan: Plan, replicate: int, centrality: NDArray[np.float64] | N
     plan : Plan
     replicate : int
     centrality : ndarray of float64, shape (n,), optional
-        See `faults.silent_replicas`.
+        See `faults.behaviours`.
+    first : int, optional
+        First primary of the operations. By default the primary of the first view that serves, as once earlier ones have failed.
     """
-    n = plan.scenario.nodes
-    silent = silent_replicas(plan.scenario, replicate, centrality)
-    alive = np.ones(n, np.uint8)
-    alive[silent] = 0
+    behaviour = behaviours(plan.scenario, replicate, centrality)
+    alive = (behaviour != SILENT).astype(np.uint8)
+    relays = alive * (behaviour != DROP_RELAY)
     job = plan.jobs[1]
     network = build_network(
-        plan.scenario, plan.graph, plan.links, plan.law, plan.mean_variate, alive,
+        plan.scenario, plan.graph, plan.links, plan.law, plan.mean_variate, relays.astype(np.uint8),
         job.transit_ms + job.send_ms, plan.jobs[-2].size_bytes,
     )  # fmt: skip
-    rounds = _rounds(plan, network, alive)
-    machines = _machines(plan, network, rounds, alive)
-    slots, paths = _relay_queues(plan, network, rounds, machines)
-    return System(plan, network, silent, alive, rounds._replace(relay_slot=slots), paths, machines)
+    serving = serving_views(behaviour, plan.quorum, network)
+    settled = int(serving[0]) if serving.size else 0
+    return with_first_primary(plan, network, behaviour, serving, settled if first is None else first)
+
+
+def with_first_primary(
+    plan: Plan, network: Network, behaviour: NDArray[np.int8], serving: NDArray[np.int64], first: int
+) -> System:  # fmt: skip
+    """The system for operations whose first primary is `first`, with the views that fail on their way."""
+    alive = (behaviour != SILENT).astype(np.uint8)
+    way = course(plan, behaviour, serving, first)
+    rounds = _rounds(plan, network, alive, behaviour, way)
+    machines = _machines(plan, network, rounds, behaviour)
+    slots, paths = relay_queues(plan, network, way, rounds, machines)
+    rounds = rounds._replace(relay_slot=slots)
+    return System(plan, network, behaviour, way, alive, rounds, paths, machines)
 
 
 def relay_centrality(plan: Plan) -> NDArray[np.float64] | None:
@@ -154,112 +214,150 @@ def relay_centrality(plan: Plan) -> NDArray[np.float64] | None:
     return np.asarray(through.sum(axis=0), np.float64)
 
 
-def sending_replicas(step: Round, alive: NDArray[np.uint8]) -> Ids:
+def sending_replicas(step: Round, alive: NDArray[np.uint8], primary: int) -> Ids:
     """Live replicas that send in a round; none where the client does."""
     ids: Ids = np.flatnonzero(alive).astype(np.int32)
     if step.senders is Senders.CLIENT:
         return ids[:0]
     if step.senders is Senders.ALL and step.pattern is not Pattern.ALL_TO_PRIMARY:
         return ids
-    chosen: Ids = ids[(ids == PRIMARY) == (step.senders is Senders.PRIMARY)]
+    chosen: Ids = ids[(ids == primary) == (step.senders is Senders.PRIMARY)]
     return chosen
 
 
-def _receiving_replicas(step: Round, alive: NDArray[np.uint8]) -> Ids:
+def receiving_replicas(step: Round, alive: NDArray[np.uint8], primary: int) -> Ids:
+    """Live replicas for which a round's messages are."""
     ids: Ids = np.flatnonzero(alive).astype(np.int32)
-    if step.pattern is Pattern.ALL_TO_ALL:
+    if step.pattern is Pattern.ALL_TO_ALL or step is ASK_ALL:
         return ids
     if step.pattern is Pattern.ALL_TO_CLIENT:
         return ids[:0]
-    chosen: Ids = ids[(ids == PRIMARY) != (step.pattern is Pattern.PRIMARY_TO_ALL)]
+    chosen: Ids = ids[(ids == primary) != (step.pattern is Pattern.PRIMARY_TO_ALL)]
     return chosen
 
 
-def _needs(plan: Plan, step: Round) -> Ids:
+def arrivals_needed(plan: Plan, step: Round, primary: int) -> Ids:
     """Arrivals from others that complete the round at each replica."""
     n = plan.scenario.nodes
     need = np.full(n, quorum_size(step.quorum, n, plan.faults), np.int32)
     if step.own_counts:
         own = np.ones(n, np.int32)
         if step.senders is Senders.BACKUPS:
-            own[PRIMARY] = 0
+            own[primary] = 0
         elif step.senders is Senders.PRIMARY:
             own[:] = 0
-            own[PRIMARY] = 1
+            own[primary] = 1
         need -= own
     if step.primary_counts:
         need -= 1
     return np.maximum(need, 0)
 
 
-def _addressed(plan: Plan, step: Round) -> Ids:
+def addressed_by(plan: Plan, step: Round, primary: int) -> Ids:
+    """Replicas to which each sender's message of a round goes."""
     n = plan.scenario.nodes
     if step.pattern in (Pattern.ALL_TO_ALL, Pattern.PRIMARY_TO_ALL):
         return np.full(n, n - 1, np.int32)
     count = np.ones(n, np.int32)
     if step.pattern is Pattern.ALL_TO_PRIMARY:
-        count[PRIMARY] = 0
+        count[primary] = 0
     return count
 
 
-def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8]) -> Rounds:
-    steps, jobs, n = plan.protocol.rounds, plan.jobs, plan.scenario.nodes
-    names = [step.name for step in steps]
-    among = [step.pattern not in _KIND for step in steps]
-    senders = [sending_replicas(step, alive) for step in steps]
-    receivers = [_receiving_replicas(step, alive) for step in steps]
-    addressed = [_addressed(plan, step) for step in steps]
-    gossip = network.kind == GOSSIP
-    onward = network.degree - 1 if gossip else np.zeros(n)
-    duplicates = np.maximum(network.copies - 1.0, 0.0)
-    copies = [network.degree if gossip and inner else to for inner, to in zip(among, addressed, strict=True)]
-    handle = [
-        job.receive_ms + (onward * job.send_ms + duplicates * job.transit_ms if inner else np.zeros(n))
-        for job, inner in zip(jobs, among, strict=True)
-    ]
-
+def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8], behaviour: NDArray[np.int8], way: Course) -> Rounds:
+    legs, n = way.legs, plan.scenario.nodes
+    senders = [sending_replicas(leg.step, alive, leg.primary) for leg in legs]
+    receivers = [receiving_replicas(leg.step, alive, leg.primary) for leg in legs]
+    needs = [arrivals_needed(plan, leg.step, leg.primary) for leg in legs]
+    addressed = [addressed_by(plan, leg.step, leg.primary) for leg in legs]
     checks = [
-        np.isin(np.arange(n), to) * (_needs(plan, step) > 0) * job.quorum_ms
-        for step, job, to in zip(steps, jobs, receivers, strict=True)
+        np.isin(np.arange(n), to) * (need > 0) * leg.job.quorum_ms for leg, to, need in zip(legs, receivers, needs, strict=True)
     ]
-
-    def offsets(parts: list[Ids]) -> Ids:
-        return np.concatenate([[0], np.cumsum([p.size for p in parts])]).astype(np.int32)
-
-    def floats(values: Any) -> Floats:
-        return np.ascontiguousarray(np.concatenate([np.ravel(v) for v in values]), np.float32)
-
+    last = legs[-1].step
     return Rounds(
-        kind=np.array([_KIND.get(step.pattern, AMONG_REPLICAS) for step in steps], np.int32),
-        senders=np.concatenate(senders).astype(np.int32),
-        sender_at=offsets(senders),
-        receivers=np.concatenate(receivers).astype(np.int32),
-        receiver_at=offsets(receivers),
-        need=np.concatenate([_needs(plan, step) for step in steps]).astype(np.int32),
-        bytes=floats([job.size_bytes for job in jobs]),
-        handle_ms=floats(handle),
-        fanout=np.concatenate(copies).astype(np.int32),
-        addressed=np.concatenate(addressed).astype(np.int32),
-        sign_ms=floats([job.create_ms for job in jobs]),
-        send_ms=floats([job.send_ms for job in jobs]),
-        quorum_ms=floats(checks),
-        relay_slot=np.full(len(steps), -1, np.int32),
-        commit_round=names.index(plan.protocol.commit_round),
+        kind=np.array([_kind(leg.step) for leg in legs], np.int32),
+        senders=_whole(senders),
+        sender_at=_offsets(senders),
+        receivers=_whole(receivers),
+        receiver_at=_offsets(receivers),
+        need=_whole(needs),
+        addressed=_whole(addressed),
+        quorum_ms=_floats(checks),
+        bytes=_floats([leg.job.size_bytes for leg in legs]),
+        sign_ms=_floats([leg.job.create_ms for leg in legs]),
+        send_ms=_floats([leg.job.send_ms for leg in legs]),
+        relay_slot=np.full(len(legs), -1, np.int32),
+        side=np.concatenate([leg.side for leg in legs]),
+        base=np.array([leg.base for leg in legs], np.int32),
+        timer_ms=_floats([leg.timer_ms for leg in legs]),
+        proposal=way.proposal,
+        commit_round=max(r for r, leg in enumerate(legs) if leg.step.name == plan.protocol.commit_round),
         commit_need=n - plan.faults,
-        client_need=quorum_size(QuorumLaw(plan.scenario.reply_quorum or steps[-1].quorum), n, plan.faults),
+        client_need=quorum_size(QuorumLaw(plan.scenario.reply_quorum or last.quorum), n, plan.faults),
+        **_loads(plan, network, behaviour, way, senders, addressed),
     )
 
 
-def _machines(plan: Plan, network: Network, rounds: Rounds, alive: NDArray[np.uint8]) -> Machines:
+def _loads(
+    plan: Plan, network: Network, behaviour: NDArray[np.int8], way: Course, senders: list[Ids], addressed: list[Ids]
+) -> dict[str, Any]:
+    """What a message costs its receiver, how many copies leave, and how many arrivals count for nothing."""
+    invalid = _invalid(plan, behaviour)
+    gossip = network.kind == GOSSIP
+    onward = (network.degree - 1) * (behaviour != DROP_RELAY) if gossip else np.zeros(behaviour.size)
+    duplicates = np.maximum(network.copies - 1.0, 0.0)
+    handle, copies, noise = [], [], []
+    for leg, who, to in zip(way.legs, senders, addressed, strict=True):
+        inner = leg.step.pattern not in _KIND
+        job = leg.job
+        handle.append(job.receive_ms + inner * (onward * job.send_ms + duplicates * job.transit_ms))
+        copies.append((network.degree if gossip and inner else to) * (1 + invalid * inner))
+        noise.append(inner * int(invalid[who].sum() + _voiceless(leg.side, who)))
+    return {"handle_ms": _floats(handle), "fanout": _whole(copies), "noise": np.array(noise, np.int32)}
+
+
+def _offsets(parts: list[Ids]) -> Ids:
+    return np.concatenate([[0], np.cumsum([p.size for p in parts])]).astype(np.int32)
+
+
+def _floats(values: Any) -> Floats:
+    return np.ascontiguousarray(np.concatenate([np.ravel(v) for v in values]), np.float32)
+
+
+def _whole(values: Any) -> Ids:
+    return np.ascontiguousarray(np.concatenate([np.ravel(v) for v in values]), np.int32)
+
+
+def _kind(step: Round) -> int:
+    return TO_ALL if step is ASK_ALL else _KIND.get(step.pattern, AMONG_REPLICAS)
+
+
+def _invalid(plan: Plan, behaviour: NDArray[np.int8]) -> Ids:
+    """Invalid messages that each replica sends after each of its own."""
+    invalid: Ids = ((behaviour == FLOOD) * plan.scenario.flood_factor).astype(np.int32)
+    return invalid
+
+
+def _voiceless(side: NDArray[np.uint8], senders: Ids) -> int:
+    """Senders whose messages some receiver does not count."""
+    return int(np.count_nonzero(side[senders] != 3)) if side.max() > 1 else int(np.count_nonzero(side[senders] == 0))
+
+
+def _machines(plan: Plan, network: Network, rounds: Rounds, behaviour: NDArray[np.int8]) -> Machines:
     n = plan.scenario.nodes
     out, into = ms_per_byte(plan.links.uplink_mbps), ms_per_byte(plan.links.downlink_mbps)
     costs = (rounds.handle_ms, rounds.sign_ms, rounds.send_ms, rounds.quorum_ms, out, into)
     idle = np.zeros(n, np.float32)
+    hold_ms = plan.timing.hold_ms if plan.timing else 0.0
     return Machines(
         cores=plan.profile.cores,
         contended=any(bool((cost > 0).any()) for cost in costs),
         last_round=int(np.flatnonzero(rounds.kind == AMONG_REPLICAS)[-1]),
-        alive=alive,
+        alive=(behaviour != SILENT).astype(np.uint8),
+        honest=(behaviour == HONEST).astype(np.uint8),
+        relays=((behaviour != SILENT) & (behaviour != DROP_RELAY)).astype(np.uint8),
+        hold_ms=((behaviour == DELAY) * hold_ms).astype(np.float32),
+        invalid=_invalid(plan, behaviour),
         in_ms_per_byte=into,
         out_ms_per_byte=out,
         copies=network.copies.astype(np.float32),
@@ -269,61 +367,3 @@ def _machines(plan: Plan, network: Network, rounds: Rounds, alive: NDArray[np.ui
         relay_wait_ms=np.zeros(1, np.float32),
         slowed_ms=np.zeros(rounds.need.size, np.float32),
     )
-
-
-def addressed_replicas(rounds: Rounds, r: int, n: int) -> NDArray[np.uint8]:
-    """Replicas to which messages of a round among replicas are sent, the silent ones too; shape (n,)."""
-    receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
-    wanted = np.full(n, rounds.addressed[r * n : (r + 1) * n].max() > 1, np.uint8)
-    wanted[receivers] = 1
-    return wanted
-
-
-def relay_service_ms(plan: Plan, network: Network, senders: Ids, receivers: NDArray[np.uint8], r: int) -> Floats:
-    """How long a relay is busy with each message of round r: its CPU or its uplink, whichever takes longer.
-
-    Returns
-    -------
-    ndarray of float32, shape (n * n,)
-        [sender * n + relay].
-    """
-    n, job = plan.scenario.nodes, plan.jobs[r]
-    line = job.size_bytes * ms_per_byte(plan.links.uplink_mbps)
-    passing = (job.transit_ms + job.send_ms) / plan.profile.cores
-    if network.kind == GOSSIP:
-        onward = network.degree - 1
-        busy = onward * np.maximum(line, passing)
-        return np.broadcast_to(busy, (n, n)).astype(np.float32).ravel()
-    through = transit(network, senders, receivers).through
-    return (through * np.maximum(line, passing)).astype(np.float32).ravel()
-
-
-def _relay_queues(plan: Plan, network: Network, rounds: Rounds, machines: Machines) -> tuple[Ids, Paths]:
-    """Walk through the rounds with mean delays, and work out how long relays hold each message back."""
-    count, n = rounds.kind.size, plan.scenario.nodes
-    slots = np.full(count, -1, np.int32)
-    if not network.relayed or not machines.contended:
-        return slots, network.paths
-    distance = network.distance_ms.reshape(n, n)
-    time = np.zeros(n, np.float32)
-    queues: list[Floats] = []
-    for r in np.flatnonzero(rounds.kind == AMONG_REPLICAS):
-        senders = rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]]
-        receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
-        arrival = time[senders, None] + distance[senders]
-        if senders.size > 1:
-            wanted = addressed_replicas(rounds, int(r), n)
-            service = relay_service_ms(plan, network, senders, wanted, int(r))
-            queue = queue_at_relays(network, time, senders, service)
-            slots[r] = len(queues)
-            queues.append(queue)
-            if network.kind != GOSSIP:
-                arrival = arrival + queue.reshape(n, n).T[senders]
-        arrival[np.arange(senders.size), senders] = np.inf
-        for j in receivers:
-            need = rounds.need[r * n + j]
-            if need > 0:
-                row = arrival[:, j]
-                time[j] = max(time[j], np.partition(row, need - 1)[need - 1] if need <= row.size else np.inf)
-    relay_ms = np.stack(queues) if queues else network.paths.relay_ms
-    return slots, network.paths._replace(relay_ms=np.ascontiguousarray(relay_ms))

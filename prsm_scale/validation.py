@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from prsm_scale.errors import UsageError, did_you_mean
 
@@ -21,6 +22,27 @@ _BOUNDS = {
     "maximum": "at most {}",
     "exclusiveMaximum": "less than {}",
 }
+
+
+class Checked(BaseModel):
+    """A table of a file, or the like: nothing but its fields is allowed, and what is wrong with it is a `UsageError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **given: Any) -> None:
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise usage_error(error, type(self)) from None
+
+
+@contextmanager
+def gathering(faults: list[UsageError], what: str) -> Iterator[None]:
+    """Collect the usage errors of a block, with the name of what they are about."""
+    try:
+        yield
+    except UsageError as error:
+        faults.extend(UsageError(f"{what}: {fault.field}", fault.value, fault.allowed) for fault in error.faults)
 
 
 def usage_error(error: ValidationError, model: type[BaseModel]) -> UsageError:

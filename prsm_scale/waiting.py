@@ -22,9 +22,9 @@ from prsm_kernels import path_sums, uniforms, virtual_waits
 from prsm_kernels.codes import AMONG_REPLICAS, DIRECT, GOSSIP, TO_CLIENT, TO_PRIMARY
 from prsm_kernels.rng import DOMAIN_WAITING
 from prsm_scale.capacity import Work
-from prsm_scale.faults import PRIMARY
 from prsm_scale.network import transit
-from prsm_scale.system import System, addressed_replicas
+from prsm_scale.relays import addressed_replicas
+from prsm_scale.system import System
 
 Vector = NDArray[np.float64]
 _SENDERS = 64
@@ -78,12 +78,13 @@ class Timeline:
     arrivals: list[Arrivals]
 
 
-def watched_replicas(work: Work) -> NDArray[np.int64]:
+def watched_replicas(work: Work, primary: int) -> NDArray[np.int64]:
     """The primary, and others from the busiest to the idlest."""
-    others = np.delete(np.arange(work.cpu_ms.size), PRIMARY)
+    others = np.arange(work.cpu_ms.size) if work.bounding is None else np.flatnonzero(work.bounding)
+    others = others[others != primary]
     ranked = others[np.argsort(-work.cpu_ms[others], kind="stable")]
     places = np.unique(np.linspace(0, ranked.size - 1, min(_REPLICAS - 1, ranked.size)).round().astype(int))
-    return np.concatenate([[PRIMARY], ranked[places]])
+    return np.concatenate([[primary], ranked[places]])
 
 
 def _mean_ms(system: System, base: Vector) -> Vector:
@@ -126,8 +127,8 @@ def _sample(senders: NDArray[np.int32]) -> tuple[NDArray[np.int32], float]:
 
 def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
     """Walk through the rounds of one operation at mean delays."""
-    rounds, jobs, n = system.rounds, system.plan.jobs, system.alive.size
-    cores, alive = system.machines.cores, np.flatnonzero(system.alive)
+    rounds, jobs, n = system.rounds, system.jobs, system.alive.size
+    cores, alive, primary = system.machines.cores, np.flatnonzero(system.alive), system.primary
     now = np.zeros(n)
     starts, arrivals = [], []
     empty = [_NOTHING[0]] * watched.size
@@ -139,12 +140,12 @@ def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
         size = float(rounds.bytes[r])
         if rounds.kind[r] == TO_PRIMARY:
             sites, _ = _sample(alive.astype(np.int32))
-            travel = _travel_ms(system, sites, np.array([PRIMARY]), size)
-            travel[sites == PRIMARY] = 0.0
+            travel = _travel_ms(system, sites, np.array([primary]), size)
+            travel[sites == primary] = 0.0
             finite = travel[np.isfinite(travel)]
-            now[PRIMARY] += (float(finite.mean()) if finite.size else np.inf) + jobs[r].receive_ms
+            now[primary] += (float(finite.mean()) if finite.size else np.inf) + jobs[r].receive_ms
             time = np.full((1, watched.size), np.inf)
-            time[0, watched == PRIMARY] = now[PRIMARY]
+            time[0, watched == primary] = now[primary]
             arrivals.append(Arrivals(time, 1.0, empty, empty))
             continue
         if rounds.kind[r] == TO_CLIENT or not senders.size or not receivers.size:
@@ -167,7 +168,7 @@ def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
 
 def _cpu_course(system: System, line: Timeline, place: int, node: int) -> Course:
     """CPU jobs that one operation brings to a replica, round by round."""
-    rounds, jobs, n = system.rounds, system.plan.jobs, system.alive.size
+    rounds, jobs, n = system.rounds, system.jobs, system.alive.size
     bursts = []
     for r, (start, came) in enumerate(zip(line.start_ms, line.arrivals, strict=True)):
         handled = np.full(came.time_ms.shape[0], float(rounds.handle_ms[r * n + node]) * came.weight)
@@ -282,10 +283,11 @@ def loaded(system: System, work: Work, proposals_per_ms: float, duration_ms: flo
         An operation waits with the probability that a resource is busy, and then for an exponential time, whose mean is that of
         the work waiting, see `queue_waits`. Its own bursts of messages take longer as well, as others' come in between.
     """
-    busiest = proposals_per_ms * max(work.cpu_ms.max(), work.egress_ms.max())
+    needed = slice(None) if work.bounding is None else work.bounding
+    busiest = proposals_per_ms * max(work.cpu_ms[needed].max(), work.egress_ms[needed].max())
     if busiest < _IDLE:
         return system
-    watched = watched_replicas(work)
+    watched = watched_replicas(work, system.primary)
     line = timeline(system, watched)
     cores = system.machines.cores
     cpu_ms, cpu_share = _waits(system, line, watched, work.cpu_ms, _cpu_course, cores, proposals_per_ms, duration_ms)
@@ -338,7 +340,7 @@ def _bounded_waits(course: Course, servers: int, per_ms: float, rho: float, dura
 
 def _slowed(system: System, line: Timeline, watched: NDArray[np.int64], work: Work, per_ms: float) -> NDArray[np.float32]:
     """How much later each round's messages have been handled since others' come in between, shape (R * n,)."""
-    rounds, n, jobs = system.rounds, system.alive.size, system.plan.jobs
+    rounds, n, jobs = system.rounds, system.alive.size, system.jobs
     like = _like(work.cpu_ms, watched)
     rho = np.minimum(per_ms * work.cpu_ms[watched], _CRITICAL)
     slowed = np.zeros((rounds.kind.size, n))
@@ -375,4 +377,4 @@ def waited_ms(system: System) -> float:
     slowed = np.median(machines.slowed_ms.reshape(-1, n)[among], axis=1).sum()
     relays = machines.relay_wait_ms.mean() if machines.relay_wait_ms.size > 1 else 0.0
     each = np.median(machines.cpu_wait_ms) + np.median(machines.nic_wait_ms) + relays
-    return float(machines.cpu_wait_ms[PRIMARY] + among.size * each + slowed)
+    return float(machines.cpu_wait_ms[system.primary] + among.size * each + slowed)

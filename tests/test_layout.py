@@ -22,7 +22,13 @@ FENCES = {
     "pyarrow": ("store.py", "operations.py", "columns.py"),
     "rich": ("cli/", "report/"),
     "scipy.optimize": ("analysis/fits.py",),
-    "matplotlib": ("report/plots.py", "report/spacetime.py", "report/hockey_sticks.py"),
+    "matplotlib": (
+        "report/plots.py",
+        "report/spacetime.py",
+        "report/hockey_sticks.py",
+        "report/fault_timeline.py",
+        "report/heat_map.py",
+    ),
     "numba": (),
     "llvmlite": (),
 }

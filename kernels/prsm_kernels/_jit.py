@@ -71,19 +71,15 @@ def _cache_directory() -> str:
 
 CACHE_DIRECTORY = "" if config.DISABLE_JIT else _cache_directory()
 
-# Called from other kernels only: half of their compile time would go into wrappers for Python and C.
-_internal = {"error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# Called from other kernels only: half of their compile time would go into wrappers for Python and C. They make no arrays and so
+# need no reference counts, which for groups of fifty arrays cost more than small pieces themselves.
+_internal = {"error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
 
 inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(forceinline=True, **_internal)
 """Decorator of the small pieces of which kernels are made; always inlined by LLVM. Not callable from Python."""
 
 subkernel: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(**_internal)
 """Decorator of the larger pieces. Not callable from Python."""
-
-
-uncounted_inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(forceinline=True, _nrt=False, **_internal)
-"""`inlined` for code that makes no arrays and so needs no reference counts, which cost more than small pieces themselves."""
-
 
 def uncounted_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """`kernel` for code that makes no arrays, without reference counts."""

@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from ._jit import inlined, kernel
+from ._jit import inlined
+from ._jit import uncounted_kernel as kernel
+from .arrivals import depart
 from .client import replies, request
-from .codes import AMONG_REPLICAS, GOSSIP, TO_CLIENT, TO_PRIMARY
-from .lanes import LANES, load, select, spread, spread_int, store
+from .codes import AMONG_REPLICAS, GOSSIP, TO_ALL, TO_CLIENT, TO_PRIMARY, VIEW_CHANGE
+from .lanes import LANES, lesser, load, select, spread, spread_int, store
 from .quorum import kth_smallest
 from .rng import threefry2x32
-from .rounds import depart, flood, receive, wait_factor
+from .rounds import flood, receive, wait_factor
 from .trace import add_queueing, begin_walk_back, step_back
 from .types import Machines, Paths, Rounds, Scratch
 
@@ -36,13 +38,14 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
     capacity, longest = 0, 1
     for r in range(count):
         senders = int(rounds.sender_at[r + 1] - rounds.sender_at[r])
-        longest = max(longest, senders + capacity)
+        arriving = senders + int(rounds.noise[r])
+        longest = max(longest, arriving + capacity)
         if machines.contended and rounds.kind[r] == AMONG_REPLICAS and r < machines.last_round:
             span = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
             needs = rounds.need[r * n : (r + 1) * n][span]
             needs = needs[needs > 0]
             if needs.size:
-                capacity += max(0, senders - int(needs.min()))
+                capacity += max(0, arriving - int(needs.min()))
 
     def floats(rows: int) -> np.ndarray:
         return np.zeros(max(rows, 1) * LANES, np.float32)
@@ -117,9 +120,11 @@ def _begin_round(rounds, machines, batch, scratch, start, r):
     scratch.counts[:] = np.uint32(0)
     for i in range(n):
         at = (r * n + i) * LANES
+        if rounds.base[r] >= -1:
+            store(scratch.done_ms, at, load(scratch.done_ms, ((rounds.base[r] + 1) * n + i) * LANES) + rounds.timer_ms[r])
         store(scratch.done_ms, at + n * LANES, load(scratch.done_ms, at))
         store(scratch.critical, at, spread_int(np.uint32(i)))
-    if rounds.kind[r] != TO_PRIMARY:
+    if rounds.kind[r] != TO_PRIMARY and rounds.kind[r] != TO_ALL:
         depart(rounds, machines, scratch, r)
 
 
@@ -128,8 +133,9 @@ def _count_round(rounds, machines, batch, scratch, start, r):
     """Write the counters of round r; a sender that never got that far has sent nothing."""
     n = machines.in_ms_per_byte.size
     kind = rounds.kind[r]
+    asked = 1 if kind == TO_PRIMARY else n if kind == TO_ALL else 0
     for l in range(LANES):
-        sent = 1 if kind == TO_PRIMARY else 0
+        sent = asked
         for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
             i = rounds.senders[s]
             if scratch.done_ms[(r * n + i) * LANES + l] < _INF:
@@ -140,26 +146,46 @@ def _count_round(rounds, machines, batch, scratch, start, r):
 
 
 @inlined
-def _end_block(rounds, paths, law, machines, batch, scratch, start):
+def _commits(rounds, machines, batch, scratch, start):
+    """When `commit_need` replicas on a side have committed; notes lanes in which honest ones of both sides have."""
     n = machines.in_ms_per_byte.size
     row = (rounds.commit_round + 1) * n * LANES
-    live = 0
+    voting = 0
+    for l in range(LANES):
+        scratch.lane[l], scratch.lane[LANES + l] = _INF, _INF
     for i in range(n):
-        if machines.alive[i]:
-            store(scratch.committed_ms, live * LANES, load(scratch.done_ms, row + i * LANES))
-            live += 1
+        side = rounds.side[rounds.commit_round * n + i]
+        if machines.alive[i] and (side == 1 or side == 2):
+            done = load(scratch.done_ms, row + i * LANES)
+            store(scratch.committed_ms, voting * LANES, done)
+            if machines.honest[i]:
+                store(scratch.lane, (side - 1) * LANES, lesser(done, load(scratch.lane, (side - 1) * LANES)))
+            voting += 1
+    for l in range(LANES):
+        batch.violated[start + l] = scratch.lane[l] < _INF and scratch.lane[LANES + l] < _INF
     need = spread_int(np.uint32(rounds.commit_need))
-    committed = kth_smallest(scratch.committed_ms, live, need, spread(np.float32(0.0)))
-    proposed = load(scratch.done_ms, (n + batch.primary) * LANES)
+    return kth_smallest(scratch.committed_ms, voting, need, spread(np.float32(0.0)))
+
+
+@inlined
+def _end_block(rounds, paths, law, machines, batch, scratch, start):
+    n = machines.in_ms_per_byte.size
+    committed = _commits(rounds, machines, batch, scratch, start)
+    proposed = load(scratch.done_ms, (rounds.proposal * n + batch.primary) * LANES)
     store(batch.commit_ms, start, select(committed < _INF, committed - proposed, committed))
-    decided = load(scratch.done_ms, row + batch.primary * LANES)
+    decided = load(scratch.done_ms, ((rounds.commit_round + 1) * n + batch.primary) * LANES)
     store(batch.flight_ms, start, select(decided < _INF, decided - proposed, decided))
     parts = batch.breakdown_ms[start : start + LANES]
     parts[:] = np.float32(0.0)
     begin_walk_back(rounds, scratch, batch.primary)
-    for r in range(rounds.kind.size - 1, -1, -1):
+    # of an operation whose views have failed, all that was before the last proposal is due to that
+    changed = rounds.proposal > 1
+    for r in range(rounds.kind.size - 1, rounds.proposal - 1 if changed else -1, -1):
         set_key(batch, scratch, start, r, 0, False)
         step_back(rounds, paths, law, machines, scratch, parts, r, batch.primary)
+    if changed:
+        for l in range(LANES):
+            parts[l, VIEW_CHANGE] = scratch.done_ms[(rounds.proposal * n + batch.primary) * LANES + l]
     add_queueing(parts, batch.latency_ms[start : start + LANES])
 
 
@@ -222,10 +248,11 @@ def simulate(rounds, paths, law, machines, batch, scratch, budget):
                     spent += (last - first) * work
                     if spent >= budget:
                         return False
-            elif rounds.kind[r] == TO_PRIMARY:
-                request(rounds, paths, law, machines, scratch, r, batch.primary)
+            elif rounds.kind[r] == TO_CLIENT:
+                store(batch.latency_ms, start, replies(rounds, paths, law, machines, scratch, r, batch.split))
             else:
-                store(batch.latency_ms, start, replies(rounds, paths, law, machines, scratch, r))
+                for place in range(rounds.receiver_at[r], rounds.receiver_at[r + 1]):
+                    request(rounds, paths, law, machines, scratch, r, rounds.receivers[place])
             progress[STAGE] = _END
         _count_round(rounds, machines, batch, scratch, start, r)
         progress[STAGE] = _BEGIN

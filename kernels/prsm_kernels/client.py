@@ -3,12 +3,13 @@
 import numpy as np
 
 from ._jit import inlined, subkernel
+from .arrivals import counts, departure
 from .codes import DIRECT
 from .delay import draw_pair, hop_delay
 from .lanes import LANES, add_mask, load, select, spread, spread_int, store
 from .queueing import start_job
 from .quorum import kth_smallest
-from .rounds import census, departure
+from .rounds import census
 
 _INF = np.float32(np.inf)
 _LOSS_SCALE = np.float32(2.0**31)
@@ -114,24 +115,24 @@ def wait_at_relays(machines, scratch, n, replica, reply):
 
 
 @subkernel
-def request(rounds, paths, law, machines, scratch, r, primary):
-    """Carry the client's request to the primary and through its CPU."""
+def request(rounds, paths, law, machines, scratch, r, replica):
+    """Carry the client's request to a replica and through its CPU."""
     n = machines.in_ms_per_byte.size
-    travel, extra, fixed, repeats, _ = client_message(paths, law, scratch, rounds.bytes[r], n, primary, False)
-    arrived = load(scratch.done_ms, (r * n + primary) * LANES) + (travel + extra + fixed)
+    travel, extra, fixed, repeats, _ = client_message(paths, law, scratch, rounds.bytes[r], n, replica, False)
+    arrived = load(scratch.done_ms, (r * n + replica) * LANES) + (travel + extra + fixed)
     if machines.relay_wait_ms.size > 1:
-        arrived = arrived + wait_at_relays(machines, scratch, n, primary, False)
+        arrived = arrived + wait_at_relays(machines, scratch, n, replica, False)
     time = arrived
     if machines.contended:
-        at = primary * machines.cores * LANES
-        time = start_job(scratch.core_ms, at, machines.cores, arrived, spread(rounds.handle_ms[r * n + primary]))
-        store(scratch.downlink_ms, primary * LANES, arrived)
+        at = replica * machines.cores * LANES
+        time = start_job(scratch.core_ms, at, machines.cores, arrived, spread(rounds.handle_ms[r * n + replica]))
+        store(scratch.downlink_ms, replica * LANES, arrived)
     if machines.busy > np.float32(0.0):
-        time = time + load(scratch.wait, 0) * machines.cpu_wait_ms[primary]
-    store(scratch.done_ms, ((r + 1) * n + primary) * LANES, time)
-    useful = add_mask(spread_int(np.uint32(0)), time < _INF)
-    store(scratch.counts, 0, useful)
-    store(scratch.counts, LANES, repeats)
+        time = time + load(scratch.wait, 0) * machines.cpu_wait_ms[replica]
+    store(scratch.counts, LANES, load(scratch.counts, LANES) + repeats)
+    if machines.alive[replica]:
+        store(scratch.done_ms, ((r + 1) * n + replica) * LANES, time)
+        store(scratch.counts, 0, add_mask(load(scratch.counts, 0), time < _INF))
 
 
 @inlined
@@ -154,15 +155,20 @@ def _direct_reply(rounds, paths, law, scratch, k0, k1, r, i):
     return select(elsewhere, delay, spread(np.float32(0.0))), select(elsewhere, lost, spread_int(np.uint32(0)))
 
 
-@subkernel
-def replies(rounds, paths, law, machines, scratch, r):
-    """Carry the replies to the client; returns when the `client_need`-th has come."""
+@inlined
+def _replies_of(rounds, paths, law, machines, scratch, r, values):
+    """Carry replies with one of these values to the client; returns (when the `client_need`-th has come, sender, useful)."""
     n = machines.in_ms_per_byte.size
     k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
     count = 0
-    repeats = spread_int(np.uint32(0))
+    repeats = load(scratch.counts, LANES)
     for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
         i = rounds.senders[s]
+        agrees, side = counts(rounds, r, i, n, values), rounds.side[r * n + i]
+        # each reply is drawn for its losses once: with those of the first value, unless it has but the other
+        new = (values == 1 and side != 2) or values == side
+        if not (agrees or new):
+            continue
         if paths.kind == DIRECT:
             delay, lost = _direct_reply(rounds, paths, law, scratch, k0, k1, r, i)
         else:
@@ -171,13 +177,31 @@ def replies(rounds, paths, law, machines, scratch, r):
             if machines.relay_wait_ms.size > 1:
                 delay = delay + wait_at_relays(machines, scratch, n, i, True)
         leave = departure(rounds, machines, scratch, r, i, 0)
-        store(scratch.row_ms, count * LANES, leave + delay)
-        repeats = repeats + select(leave < _INF, lost, spread_int(np.uint32(0)))
-        count += 1
+        if new:
+            repeats = repeats + select(leave < _INF, lost, spread_int(np.uint32(0)))
+        if agrees:
+            store(scratch.row_ms, count * LANES, leave + delay)
+            count += 1
+    store(scratch.counts, LANES, repeats)
     need = spread_int(np.uint32(rounds.client_need))
     time = kth_smallest(scratch.row_ms, count, need, spread(np.float32(0.0)))
-    sender, useful = census(rounds, scratch, r, NOWHERE, count, time, time)
+    sender, useful = census(rounds, scratch, r, NOWHERE, n, values, count, time, time)
+    return time, sender, useful
+
+
+@subkernel
+def replies(rounds, paths, law, machines, scratch, r, split):
+    """Carry the replies to the client; returns when the `client_need`-th that agrees with others has come.
+
+    `split`: whether replicas have been told different values.
+    """
+    n = machines.in_ms_per_byte.size
+    time, sender, useful = _replies_of(rounds, paths, law, machines, scratch, r, 1)
+    if split:
+        other, whose, many = _replies_of(rounds, paths, law, machines, scratch, r, 2)
+        sooner = other < time
+        time, sender = select(sooner, other, time), select(sooner, whose, sender)
+        useful = select(sooner, many, useful)
     store(scratch.counts, 0, useful)
-    store(scratch.counts, LANES, repeats)
     store(scratch.critical, r * n * LANES, sender)
     return time

@@ -12,6 +12,8 @@ AMONG_REPLICAS = 1
 """Round from listed senders to listed receivers."""
 TO_CLIENT = 2
 """Round from listed senders to the client."""
+TO_ALL = 3
+"""Round from the client to all replicas."""
 
 DIRECT = 0
 """A link between each pair."""

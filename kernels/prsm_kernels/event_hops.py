@@ -2,20 +2,22 @@
 
 import numpy as np
 
-from ._jit import subkernel
-from ._jit import uncounted_inlined as inlined
+from ._jit import inlined, subkernel
 from .codes import AMONG_REPLICAS, DIRECT, GOSSIP
 from .delay import draw_pair, hop_delay
 from .event_queue import free_record, log_row, new_record, schedule
 from .event_types import (
     ARRIVE,
     BASE,
+    CERTIFICATES,
     CLIENT_LINE,
     DEST,
     EDGE,
     EGRESS_BUSY,
+    EPOCH,
     FROM,
     HERE,
+    INVALID,
     LOG,
     LOG_HOP,
     LOSSES,
@@ -30,17 +32,23 @@ from .event_types import (
     REPEATS,
     RESEND,
     ROUND,
+    SALT,
     SENT_BYTES,
     SLOT,
     SOURCE,
     TRANSMISSIONS,
     TRANSMITTED,
     TRAVEL,
+    VIEW,
 )
 from .lanes import LANES, load, select, spread_int, store
+from .rng import DOMAIN_OPERATION, threefry2x32
 
 _LOSS_SCALE = np.float32(2.0**31)
 _HOP = 1 << 20
+_SALT = 1 << 20
+_VIEWS_APART, _ASKED, _CHANGE = 64, 60, 62
+"""Numbers of the streams of draws, see docs/faults.md."""
 
 
 @subkernel
@@ -108,10 +116,10 @@ def _set_edge(paths, state, lane, record, node, source, edge):
 
 
 @inlined
-def copies_of(table, paths, r, node, flooded, source):
+def copies_of(table, paths, r, node, role, flooded, source):
     """Copies that `node` sends of a message of round r."""
     if not flooded:
-        return table.addressed[r, node]
+        return table.addressed[r, role]
     degree = paths.indptr[node + 1] - paths.indptr[node]
     return degree if node == source else degree - 1
 
@@ -123,17 +131,80 @@ def is_flooded(table, paths, r):
 
 
 @inlined
-def make_copies(table, paths, law, state, slot, r, node, source, came_from, first_dest):
-    """Make the copies that leave `node`, with the draws of their hop, as a list linked by NEXT; returns its head.
+def generation(table, state, slot, r, row):
+    """How many messages of the round its sender has sent before, for what came earlier of it to be told apart."""
+    if r == 0 or r >= table.rounds:
+        return row[SALT] % INVALID
+    return max(0, row[VIEW] - state.first_view[state.slot_operation[slot]])
 
-    Flooded: to all neighbours but `came_from`. Else: from `first_dest` on round the ring, as many as are addressed; or the
-    one copy of a message that passes `node`, or that a client sends.
+
+@inlined
+def stream_of(table, state, slot, r, row):
+    """Number of the stream of a message's draws: that of its round, unless views have changed or a client has asked again."""
+    again = row[SALT] % INVALID
+    if r == 0:
+        return 0 if again == 0 else _ASKED + _VIEWS_APART * (again - 1)
+    changes = row[VIEW] - state.first_view[state.slot_operation[slot]]
+    if r >= table.rounds:
+        return _CHANGE + r - table.rounds + _VIEWS_APART * max(0, changes - 1)
+    return r + _VIEWS_APART * max(0, changes)
+
+
+@inlined
+def make_key(state, key0, key1, counter0, counter1):
+    """Encrypt a counter into the first element of either half of `key_lanes`."""
+    k0, k1 = threefry2x32(spread_int(key0), spread_int(key1), spread_int(counter0), spread_int(counter1))
+    store(state.key_lanes, 0, k0)
+    store(state.key_lanes, LANES, k1)
+
+
+@inlined
+def _set_key(table, state, slot, r, row):
+    """Find the key of a message's draws, into `key_lanes`."""
+    stream = stream_of(table, state, slot, r, row)
+    if stream == r:
+        state.key_lanes[0], state.key_lanes[LANES] = state.keys[slot, r, 0], state.keys[slot, r, 1]
+    else:
+        make_key(state, table.seed[0], table.seed[1], np.uint32(stream), np.uint32(DOMAIN_OPERATION))
+        operation = np.uint32(state.slot_operation[slot])
+        make_key(state, state.key_lanes[0], state.key_lanes[LANES], operation, np.uint32(table.replicate))
+
+
+@inlined
+def _sender_word(row, r, source):
+    """Counter word of a message's sender; what it sends again, and what is invalid, have draws of their own."""
+    return np.uint32(source + _SALT * (row[SALT] // INVALID + (row[SALT] % INVALID if r > 0 else 0)))
+
+
+@inlined
+def _trouble(faults, state, lanes):
+    """Let the script add to the chance of loss of copies about to be drawn."""
+    loss = faults.script.loss[state.scalars[EPOCH]]
+    if loss > np.float32(0.0):
+        for lane in range(lanes):
+            state.loss[lane] = np.float32(1.0) - (np.float32(1.0) - state.loss[lane]) * (np.float32(1.0) - loss)
+
+
+@inlined
+def make_copies(table, paths, law, limits, faults, state, like, slot, r, node, source, came_from, first_dest, total):
+    """Make the `total` copies that leave `node`, with the draws of their hop, as a list linked by NEXT; returns its head.
+
+    They are of the message that the record `like` is about. Flooded: to all neighbours but `came_from`. Else: from `first_dest`
+    on round the ring.
     """
     n = state.idle.size
     flooded = is_flooded(table, paths, r)
     site = state.client[state.slot_operation[slot]]
-    total = copies_of(table, paths, r, node, flooded, source) if source == node or flooded else 1
     edge = paths.indptr[node] if flooded else 0
+    k0, k1, sender, later_ms = np.uint32(0), np.uint32(0), np.uint32(source), 0.0
+    if limits.faulty:
+        row = state.record[like]
+        _set_key(table, state, slot, r, row)
+        k0, k1 = state.key_lanes[0], state.key_lanes[LANES]
+        sender = _sender_word(row, r, source)
+        later_ms = faults.script.delay_ms[state.scalars[EPOCH]]
+    else:
+        k0, k1 = state.keys[slot, r, 0], state.keys[slot, r, 1]
     head, last = -1, -1
     made = 0
     while made < total:
@@ -141,6 +212,9 @@ def make_copies(table, paths, law, state, slot, r, node, source, came_from, firs
         before = last
         for lane in range(lanes):
             record = new_record(state, slot, r, node, source)
+            if limits.faulty:
+                for column in (VIEW, SALT, CERTIFICATES):
+                    state.record[record, column] = state.record[like, column]
             if flooded:
                 if paths.target[edge] == came_from:
                     edge += 1
@@ -154,17 +228,36 @@ def make_copies(table, paths, law, state, slot, r, node, source, came_from, firs
             else:
                 head = record
             last = record
-        draw(
-            state.keys[slot, r, 0], state.keys[slot, r, 1], np.uint32(source), state.counter, state.base_ms, state.loss, law,
-            state.travel_ms, state.lost,
-        )  # fmt: skip
+        if limits.faulty:
+            _trouble(faults, state, lanes)
+        draw(k0, k1, sender, state.counter, state.base_ms, state.loss, law, state.travel_ms, state.lost)
         record = head if before < 0 else state.record[before, NEXT]
         for lane in range(lanes):
-            state.way_ms[record, TRAVEL], state.way_ms[record, BASE] = state.travel_ms[lane], state.base_ms[lane]
+            state.way_ms[record, TRAVEL], state.way_ms[record, BASE] = state.travel_ms[lane] + later_ms, state.base_ms[lane]
             state.record[record, LOSSES] = state.lost[lane]
             record = state.record[record, NEXT]
         made += lanes
     return head
+
+
+@inlined
+def draw_again(table, paths, law, faults, state, record):
+    """Draw the hop again of a copy that has not left, or is to be repeated, for its chance of loss is another now."""
+    row = state.record[record]
+    slot, r, source = row[SLOT], row[ROUND], row[SOURCE]
+    if row[EDGE] < NO_EDGE:
+        return
+    if is_flooded(table, paths, r):
+        _set_edge(paths, state, 0, record, row[FROM], source, row[EDGE])
+    else:
+        _set_route(paths, state, 0, record, row[FROM], source, row[DEST], state.client[state.slot_operation[slot]])
+    _set_key(table, state, slot, r, row)
+    k0, k1 = state.key_lanes[0], state.key_lanes[LANES]
+    _trouble(faults, state, 1)
+    sender = _sender_word(row, r, source)
+    draw(k0, k1, sender, state.counter, state.base_ms, state.loss, law, state.travel_ms, state.lost)
+    state.way_ms[record, TRAVEL] = state.travel_ms[0] + faults.script.delay_ms[state.scalars[EPOCH]]
+    row[LOSSES] = max(0, state.lost[0] - row[REPEAT])
 
 
 @inlined
@@ -206,11 +299,32 @@ def _take_lines(paths, machines, state, row, size, ready_ms):
 
 
 @inlined
-def launch(table, paths, law, machines, state, record, ready_ms):
+def size_of(table, faults, row):
+    """Bytes of a message."""
+    size = table.bytes[row[ROUND]]
+    if row[CERTIFICATES] > 0:
+        size += row[CERTIFICATES] * faults.certificate_bytes
+    return size
+
+
+@inlined
+def _parted(faults, state, row):
+    """Whether a copy would go from one group of a partition to another."""
+    group, epoch = faults.script.group, state.scalars[EPOCH]
+    site = state.client[state.slot_operation[row[SLOT]]]
+    node, to = row[FROM], row[NODE]
+    return group[epoch, site if node == CLIENT_LINE else node] != group[epoch, site if to == state.idle.size else to]
+
+
+@inlined
+def launch(table, paths, law, machines, limits, faults, state, record, ready_ms):
     """Put a copy that is ready onto the uplink, and let it arrive, be lost, or vanish."""
     row, way = state.record[record], state.way_ms[record]
     operation, r = state.slot_operation[row[SLOT]], row[ROUND]
-    start_ms, hop_ms = _take_lines(paths, machines, state, row, table.bytes[r], ready_ms)
+    if limits.faulty and _parted(faults, state, row):
+        free_record(state, record)
+        return
+    start_ms, hop_ms = _take_lines(paths, machines, state, row, size_of(table, faults, row), ready_ms)
     if row[EDGE] == NOWHERE:
         free_record(state, record)
     elif row[EDGE] == HERE:

@@ -1,7 +1,8 @@
 """Records, the heap of scheduled events, and the queues of the events engine."""
 
-from ._jit import uncounted_inlined as inlined
+from ._jit import inlined
 from .event_types import (
+    CERTIFICATES,
     COMPUTED,
     COUNTED,
     COUNTED_END,
@@ -23,14 +24,20 @@ from .event_types import (
     LOSSES,
     NEXT,
     NODE,
+    NUMBER,
+    OF_VIEW,
+    PLACE,
     PROPAGATED,
     REPEAT,
     REPEATED,
     ROUND,
+    SALT,
     SEQUENCE,
     SLOT,
     SOURCE,
     TRANSMITTED,
+    VIEW,
+    VIEWS,
     WAITS_FOR_PLACE,
 )
 
@@ -88,6 +95,12 @@ def next_event(state):
 
 
 @inlined
+def record_at(state, i):
+    """Record of an element of the heap."""
+    return state.heap_order[i] & _RECORD_MASK
+
+
+@inlined
 def new_record(state, slot, r, node, source):
     """Take a free record for something of the operation in `slot`; of none if that is -1."""
     scalars = state.scalars
@@ -96,7 +109,7 @@ def new_record(state, slot, r, node, source):
     scalars[FREE_RECORD] = row[NEXT]
     scalars[FREE_RECORDS] -= 1
     row[SLOT], row[ROUND], row[NODE], row[SOURCE] = slot, r, node, source
-    row[LOSSES], row[REPEAT], row[NEXT], row[LOG] = 0, 0, -1, -1
+    row[LOSSES], row[REPEAT], row[NEXT], row[LOG], row[VIEW], row[SALT], row[CERTIFICATES] = 0, 0, -1, -1, 0, 0, 0
     way = state.way_ms[record]
     way[PROPAGATED], way[TRANSMITTED], way[COMPUTED], way[REPEATED] = 0.0, 0.0, 0.0, 0.0
     if slot >= 0:
@@ -105,16 +118,26 @@ def new_record(state, slot, r, node, source):
 
 
 @inlined
+def _free_slot(state, slot):
+    state.slot_next[slot] = state.scalars[FREE_SLOT]
+    state.scalars[FREE_SLOT] = slot
+
+
+@inlined
 def release_slot(state, slot):
-    """Free the slot of an operation that has ended, once nothing of it is left."""
+    """Free the slot of an operation that has ended, or of a view change, once nothing of it is left."""
     scalars, flags = state.scalars, state.slot_flags[slot]
     if flags & ENDED and not flags & (WAITS_FOR_PLACE | HOLDS_PLACE) and state.slot_records[slot] == 0:
-        state.slot_next[slot] = scalars[FREE_SLOT]
-        scalars[FREE_SLOT] = slot
+        _free_slot(state, slot)
         operation = state.slot_operation[slot]
         state.slot_of[operation] = GONE
         if scalars[COUNTED] <= operation < scalars[COUNTED_END]:
             scalars[LEFT] -= 1
+    elif flags & OF_VIEW and state.slot_records[slot] == 0:
+        _free_slot(state, slot)
+        view = state.slot_view[slot]
+        if state.changing[view % VIEWS, NUMBER] == view:
+            state.changing[view % VIEWS, PLACE] = -1
 
 
 @inlined

@@ -1,8 +1,9 @@
-"""What replicas of the events engine do: jobs on their cores, votes, rounds, and the window of the primary."""
+"""What replicas of the events engine do: jobs on their cores, votes and rounds; and what their replies end."""
 
-from ._jit import uncounted_inlined as inlined
-from .codes import CPU, PROPAGATION, QUEUEING, RETRANSMISSION, TO_CLIENT, TRANSMISSION
+from ._jit import inlined
+from .codes import CPU, PROPAGATION, QUEUEING, RETRANSMISSION, TO_CLIENT, TRANSMISSION, VIEW_CHANGE
 from .event_hops import copies_of, is_flooded, launch, make_copies
+from .event_patience import agreed_replies, choose_value, commit, let_go, prepare
 from .event_queue import (
     dequeue,
     enqueue,
@@ -10,12 +11,14 @@ from .event_queue import (
     log_mark,
     log_row,
     new_record,
-    release_slot,
     schedule,
 )
+from .event_roles import primary_in, role_in, still_in
 from .event_types import (
     ADMITTED,
+    CERTIFICATES,
     CHECK,
+    CLIENT_VIEW,
     CLOSED,
     COMPUTED,
     COPY,
@@ -23,12 +26,13 @@ from .event_types import (
     DONE,
     DUPLICATE,
     ENDED,
+    EPOCH,
     FIRST,
     FORWARD,
     FROM,
     HANDLE,
     HOLDS_PLACE,
-    IN_FLIGHT,
+    INVALID,
     JOB,
     LOG,
     LOG_JOB,
@@ -36,64 +40,63 @@ from .event_types import (
     MARK_COMPLETED,
     MARK_ENDED,
     NEXT,
+    NODE,
     PROPAGATED,
     RELAY_CPU,
     REPEATED,
     ROUND,
+    SALT,
     SEND,
     SENT,
     SLOT,
     SOURCE,
     START,
-    TODO_COMPLETES,
-    TODO_END,
-    TODO_FIRST,
-    TODO_SLOT,
     TRANSMITTED,
     USEFUL,
-    WAITING,
-    WAITING_LAST,
-    WAITS_FOR_PLACE,
+    VIEW,
 )
+from .event_window import admit, give_place_back, propose, to_do
 
 
 @inlined
-def to_do(state, slot, node, completes):
-    """Let the operation in `slot` go on at `node`: complete its round, or enter it."""
-    scalars = state.scalars
-    scalars[TODO_SLOT], scalars[TODO_FIRST], scalars[TODO_END], scalars[TODO_COMPLETES] = slot, node, node + 1, completes
-
-
-@inlined
-def _duration(table, paths, r, node, job, source):
+def duration(table, paths, limits, faults, state, row, role):
     """(CPU time of a job, its share that is forwarding for others, when the first of its copies is ready or -1)."""
-    send_ms, transit_ms = table.send_ms[r], table.transit_ms[r]
+    r, node, job = row[ROUND], row[NODE], row[JOB]
+    send_ms, transit_ms, receive_ms, sign_ms = table.send_ms[r], table.transit_ms[r], table.receive_ms[r], table.sign_ms[r]
+    quorum_ms = table.quorum_ms[r, role]
+    if row[CERTIFICATES] > 0:
+        receive_ms += row[CERTIFICATES] * faults.certificate_ms[r - table.rounds]
+        sign_ms += row[CERTIFICATES] * faults.certificate_sign_ms
+    if limits.faulty:
+        slow = faults.script.slow[state.scalars[EPOCH], node]
+        send_ms, transit_ms, receive_ms = send_ms * slow, transit_ms * slow, receive_ms * slow
+        sign_ms, quorum_ms = sign_ms * slow, quorum_ms * slow
     if job == HANDLE:
-        return table.receive_ms[r], 0.0, -1.0
+        return receive_ms, 0.0, -1.0
     if job == FORWARD:
         return transit_ms + send_ms, transit_ms + send_ms, -1.0
     if job == DUPLICATE:
         return transit_ms, transit_ms, -1.0
     if job == CHECK:
-        return table.quorum_ms[r, node], 0.0, -1.0
-    copies = copies_of(table, paths, r, node, is_flooded(table, paths, r), source) * send_ms
+        return quorum_ms, 0.0, -1.0
+    copies = copies_of(table, paths, r, node, role, is_flooded(table, paths, r), row[SOURCE]) * send_ms
     if job == SEND:
-        return table.sign_ms[r] + copies, 0.0, table.sign_ms[r] + send_ms
-    own_ms = table.receive_ms[r] - transit_ms if table.receives[r, node] else 0.0
+        return sign_ms + copies, 0.0, sign_ms + send_ms
+    own_ms = receive_ms - transit_ms if table.receives[r, role] else 0.0
     return transit_ms + copies + own_ms, transit_ms + copies, transit_ms + send_ms
 
 
 @inlined
-def start_jobs(table, paths, law, machines, load, state, node, now):
+def start_jobs(table, paths, law, machines, limits, faults, state, node, now):
     """Start jobs on the idle cores of `node`, and let their copies leave."""
-    n = state.idle.size
     while state.idle[node] > 0:
         record = dequeue(state, node)
         if record < 0:
             break
         row = state.record[record]
-        slot, r, job, source = row[SLOT], row[ROUND], row[JOB], row[SOURCE]
-        duration_ms, relay_ms, ready_ms = _duration(table, paths, r, node, job, source)
+        slot, r, job = row[SLOT], row[ROUND], row[JOB]
+        role = role_in(state, slot, row[VIEW], node)
+        duration_ms, relay_ms, ready_ms = duration(table, paths, limits, faults, state, row, role)
         state.busy[CPU_BUSY, node] += duration_ms
         state.busy[RELAY_CPU, node] += relay_ms
         if row[LOG] >= 0:
@@ -103,25 +106,60 @@ def start_jobs(table, paths, law, machines, load, state, node, now):
             state.log[at, 3], state.log[at, 4] = node, job
             state.log_ms[at, 0], state.log_ms[at, 1] = now, now + duration_ms
         if ready_ms >= 0.0:
-            came_from = row[FROM] if job == FIRST else -1
-            first_dest = n if table.kind[r] == TO_CLIENT else table.primary if table.addressed[r, node] == 1 else node + 1
-            copy = make_copies(table, paths, law, state, slot, r, node, source, came_from, first_dest)
-            inherit(state, copy, record, ready_ms)
-            at_ms = now + ready_ms
-            if load.stepwise:
-                if copy >= 0:
-                    schedule(state, at_ms, copy, COPY)
-            else:
-                while copy >= 0:
-                    following = state.record[copy, NEXT]
-                    launch(table, paths, law, machines, state, copy, at_ms)
-                    at_ms += table.send_ms[r]
-                    copy = following
-        if load.contended:
+            _leave(table, paths, law, machines, limits, faults, state, record, now, ready_ms)
+        if limits.contended:
             state.idle[node] -= 1
             schedule(state, now + duration_ms, record, DONE)
         else:
             free_record(state, record)
+
+
+@inlined
+def _leave(table, paths, law, machines, limits, faults, state, record, now, ready_ms):
+    """Let the copies leave that a job makes, the first `ready_ms` after it began."""
+    row = state.record[record]
+    slot, r, node, source, job = row[SLOT], row[ROUND], row[NODE], row[SOURCE], row[JOB]
+    n = state.idle.size
+    primary = primary_in(state, slot, row[VIEW])
+    role = 0 if node == primary else 1
+    came_from = row[FROM] if job == FIRST else -1
+    first_dest = n if table.kind[r] == TO_CLIENT else primary if table.addressed[r, role] == 1 else node + 1
+    total = copies_of(table, paths, r, node, role, is_flooded(table, paths, r), source)
+    copy = make_copies(table, paths, law, limits, faults, state, record, slot, r, node, source, came_from, first_dest, total)
+    inherit(state, copy, record, ready_ms)
+    at_ms, hold_ms = now + ready_ms, 0.0
+    if limits.faulty and job == SEND:
+        hold_ms = faults.hold_ms[node] + faults.script.hold_ms[state.scalars[EPOCH], node]
+    if limits.stepwise or hold_ms > 0.0:
+        if copy >= 0:
+            schedule(state, at_ms + hold_ms, copy, COPY)
+    else:
+        while copy >= 0:
+            following = state.record[copy, NEXT]
+            state.record[copy, NEXT] = -1
+            launch(table, paths, law, machines, limits, faults, state, copy, at_ms)
+            at_ms += step_ms(table, limits, faults, state, r, node)
+            copy = following
+
+
+@inlined
+def step_ms(table, limits, faults, state, r, node):
+    """CPU time from one copy of a message to the next."""
+    if limits.faulty and node >= 0:
+        return table.send_ms[r] * faults.script.slow[state.scalars[EPOCH], node]
+    return table.send_ms[r]
+
+
+@inlined
+def send(table, limits, faults, state, slot, r, node, view, salt, certificates):
+    """Let `node` make a message of its own, and as many invalid ones after it as it floods others with."""
+    invalid = faults.invalid[node] if limits.faulty and table.kind[r] != TO_CLIENT else 0
+    for number in range(invalid + 1):
+        record = new_record(state, slot, r, node, node)
+        if limits.faulty:
+            row = state.record[record]
+            row[VIEW], row[SALT], row[CERTIFICATES] = view, salt + INVALID * number, certificates
+        enqueue(state, node, record, SEND, True)
 
 
 @inlined
@@ -146,145 +184,151 @@ def add_way(state, parts, record, slot, r, source):
 
 
 @inlined
-def count_message(table, paths, state, record, node):
+def count_message(table, paths, limits, faults, state, record, node):
     """Count a message that `node` has handled; the one that completes the round lets the replica go on."""
     row = state.record[record]
     slot, r, source = row[SLOT], row[ROUND], row[SOURCE]
-    if not table.receives[r, node]:
+    role = role_in(state, slot, state.in_view[node], node)
+    if not table.receives[r, role]:
         return
     state.count[slot, r, node] += 1
-    held_back = node == table.primary and r == 1 and not state.slot_flags[slot] & ADMITTED
-    if state.stage[slot, node] != r or held_back or state.count[slot, r, node] != table.need[r, node]:
+    held_back = role == 0 and r == 1 and not state.slot_flags[slot] & ADMITTED
+    if state.stage[slot, node] != r or held_back or state.count[slot, r, node] != table.need[r, role]:
         return
     parts = state.parts_ms[slot, r, node]
-    duration_ms, _, _ = _duration(table, paths, r, node, row[JOB], source)
+    duration_ms, _, _ = duration(table, paths, limits, faults, state, row, role)
     add_way(state, parts, record, slot, r, source)
     parts[COMPUTED] += duration_ms
-    if not check_quorum(table, state, slot, r, node):
+    if not check_quorum(table, state, slot, r, node, role):
         to_do(state, slot, node, 1)
 
 
 @inlined
-def check_quorum(table, state, slot, r, node):
+def check_quorum(table, state, slot, r, node, role):
     """Let a complete quorum be checked where that costs time; returns whether it does."""
-    quorum_ms = table.quorum_ms[r, node]
+    quorum_ms = table.quorum_ms[r, role]
     if quorum_ms > 0.0:
         state.parts_ms[slot, r, node, COMPUTED] += quorum_ms
-        enqueue(state, node, new_record(state, slot, r, node, node), CHECK, True)
+        record = new_record(state, slot, r, node, node)
+        state.record[record, VIEW] = state.in_view[node]
+        enqueue(state, node, record, CHECK, True)
     return quorum_ms > 0.0
 
 
 @inlined
-def _admit(table, load, state, slot, now):
-    """Give an operation a place in the primary's window, or let it wait for one; returns whether it has it."""
-    scalars = state.scalars
-    if state.slot_flags[slot] & ENDED:
-        return False
-    if scalars[IN_FLIGHT] < load.window:
-        scalars[IN_FLIGHT] += 1
-        state.slot_flags[slot] |= ADMITTED | HOLDS_PLACE
-        if state.committed[slot] >= table.commit_need:
-            state.commit_ms[state.slot_operation[slot]] = state.proposed_ms[slot] - now
-        state.proposed_ms[slot] = now
-        return True
-    state.slot_flags[slot] |= WAITS_FOR_PLACE
-    state.slot_next[slot] = -1
-    if scalars[WAITING] < 0:
-        scalars[WAITING] = slot
-    else:
-        state.slot_next[scalars[WAITING_LAST]] = slot
-    scalars[WAITING_LAST] = slot
-    return False
+def _enter_round(table, limits, faults, state, slot, r, node, role, now):
+    """Let `node` enter round r and send; returns whether it is there, and not waiting for a place in the window."""
+    view = state.in_view[node]
+    if r == 1 and role == 0:
+        if not state.slot_flags[slot] & HOLDS_PLACE:
+            if not admit(table, limits, state, slot, node, now):
+                return False
+        elif limits.faulty:
+            propose(table, state, slot, now)
+        if limits.faulty:
+            choose_value(faults, state, slot, node, view)
+    if limits.faulty and r == table.commit_round:
+        prepare(faults, state, slot, node)
+    if table.sends[r, role]:
+        state.counts[state.slot_operation[slot], r, SENT] += table.addressed[r, role]
+        send(table, limits, faults, state, slot, r, node, view, 0, 0)
+    return True
 
 
 @inlined
-def give_place_back(state, slot):
-    """Give an operation's place in the window back, if it has one."""
-    if state.slot_flags[slot] & HOLDS_PLACE:
-        state.slot_flags[slot] &= ~HOLDS_PLACE & 0xFF
-        state.scalars[IN_FLIGHT] -= 1
+def _complete_round(table, limits, faults, state, slot, r, node, role, now):
+    """Note that `node` has completed round r."""
+    operation = state.slot_operation[slot]
+    if table.receives[r, role]:
+        log_mark(state, operation, r, node, MARK_COMPLETED, now)
+    if r != table.commit_round:
+        return
+    if not limits.faulty or commit(faults, state, slot, node, now):
+        state.committed[slot] += 1
+        if state.committed[slot] == table.commit_need:
+            if state.slot_flags[slot] & ADMITTED:
+                state.commit_ms[operation] = now - state.proposed_ms[slot]
+            else:  # the moment of the commit, until the proposal comes
+                state.proposed_ms[slot] = now
+            log_mark(state, operation, r, node, MARK_COMMITTED, now)
+    if role == 0:
+        state.flight_ms[operation] = now - state.proposed_ms[slot]
+        give_place_back(state, slot)
 
 
 @inlined
-def admit_next(table, load, state):
-    """Let an operation that waits for a place in the window go on if there is one; those that have failed are dropped."""
-    scalars = state.scalars
-    while scalars[IN_FLIGHT] < load.window and scalars[WAITING] >= 0:
-        slot = scalars[WAITING]
-        scalars[WAITING] = state.slot_next[slot]
-        state.slot_flags[slot] &= ~WAITS_FOR_PLACE & 0xFF
-        if not state.slot_flags[slot] & ENDED:
-            to_do(state, slot, table.primary, 0)
-            return
-        release_slot(state, slot)
-
-
-@inlined
-def advance(table, load, state, slot, node, completes, now):
+def advance(table, limits, faults, state, slot, node, completes, now):
     """Carry the operation in `slot` on at `node`, through all rounds that need no further message."""
+    if limits.faulty and not still_in(state, node):
+        return
     r = state.stage[slot, node]
+    role = role_in(state, slot, state.in_view[node], node)
     parts = state.parts_ms
-    while r < table.kind.size:
+    while r < table.rounds:
         if not completes:
-            outside = r == 1 and node == table.primary and not state.slot_flags[slot] & ADMITTED
-            if outside and not _admit(table, load, state, slot, now):
+            if not _enter_round(table, limits, faults, state, slot, r, node, role, now):
                 return
-            if table.sends[r, node]:
-                state.counts[state.slot_operation[slot], r, SENT] += table.addressed[r, node]
-                enqueue(state, node, new_record(state, slot, r, node, node), SEND, True)
-            if table.need[r, node] > 0 and state.count[slot, r, node] < table.need[r, node]:
+            if table.need[r, role] > 0 and state.count[slot, r, node] < table.need[r, role]:
                 return
             for part in range(4):
                 parts[slot, r, node, part] = parts[slot, r - 1, node, part] if r > 0 else 0.0
-            if table.need[r, node] > 0 and check_quorum(table, state, slot, r, node):
+            if table.need[r, role] > 0 and check_quorum(table, state, slot, r, node, role):
                 return
         completes = False
-        operation = state.slot_operation[slot]
-        if table.receives[r, node]:
-            log_mark(state, operation, r, node, MARK_COMPLETED, now)
-        if r == table.commit_round:
-            state.committed[slot] += 1
-            if state.committed[slot] == table.commit_need:
-                if state.slot_flags[slot] & ADMITTED:
-                    state.commit_ms[operation] = now - state.proposed_ms[slot]
-                else:  # the moment of the commit, until the proposal comes
-                    state.proposed_ms[slot] = now
-                log_mark(state, operation, r, node, MARK_COMMITTED, now)
-            if node == table.primary:
-                state.flight_ms[operation] = now - state.proposed_ms[slot]
-                give_place_back(state, slot)
+        _complete_round(table, limits, faults, state, slot, r, node, role, now)
         r += 1
         state.stage[slot, node] = r
 
 
 @inlined
-def settle(load, state, slot, now):
+def settle(limits, faults, state, slot, now):
     """Note that an operation is over, answered or failed, and let its client go on."""
     state.slot_flags[slot] |= ENDED
-    if load.mode == CLOSED:
+    if limits.faulty:
+        let_go(faults, state, slot, now)
+    if limits.mode == CLOSED:
         schedule(state, now, new_record(state, -1, 0, 0, 0), START)
 
 
 @inlined
-def take_reply(table, load, state, record, now):
+def take_reply(table, limits, faults, state, record, now):
     """Count a reply at its client; the last one needed ends the operation."""
     row = state.record[record]
     slot, r = row[SLOT], row[ROUND]
     if not state.slot_flags[slot] & ENDED:
-        operation = state.slot_operation[slot]
-        state.replies[slot] += 1
-        state.counts[operation, r, USEFUL] += 1
-        if row[LOG] >= 0:
-            state.log[row[LOG], 9] = 1
-        if state.replies[slot] == table.client_need:
-            state.ended[operation] = 1
-            latency_ms = now - state.start_ms[operation]
-            state.latency_ms[operation] = latency_ms
-            parts, told = state.parts_ms[slot, r, row[SOURCE]], state.breakdown_ms[operation]
-            add_way(state, parts, record, slot, r, row[SOURCE])
-            told[PROPAGATION], told[TRANSMISSION], told[CPU] = parts[PROPAGATED], parts[TRANSMITTED], parts[COMPUTED]
-            told[RETRANSMISSION] = parts[REPEATED]
-            told[QUEUEING] = max(0.0, latency_ms - parts[0] - parts[1] - parts[2] - parts[3])
-            log_mark(state, operation, r, state.idle.size, MARK_ENDED, now)
-            settle(load, state, slot, now)
+        agreed, counted = state.replies[slot, 0] + 1, True
+        if limits.faulty:
+            agreed, counted = agreed_replies(faults, state, slot, row)
+        else:
+            state.replies[slot, 0] = agreed
+        if counted:
+            state.counts[state.slot_operation[slot], r, USEFUL] += 1
+            if row[LOG] >= 0:
+                state.log[row[LOG], 9] = 1
+            if agreed == table.client_need:
+                _answer(limits, faults, state, record, now)
     free_record(state, record)
+
+
+@inlined
+def _answer(limits, faults, state, record, now):
+    """End an operation with the last reply that its client needs."""
+    row = state.record[record]
+    slot, r = row[SLOT], row[ROUND]
+    operation = state.slot_operation[slot]
+    state.ended[operation] = 1
+    latency_ms = now - state.start_ms[operation]
+    state.latency_ms[operation] = latency_ms
+    parts, told = state.parts_ms[slot, r, row[SOURCE]], state.breakdown_ms[operation]
+    add_way(state, parts, record, slot, r, row[SOURCE])
+    told[PROPAGATION], told[TRANSMISSION], told[CPU] = parts[PROPAGATED], parts[TRANSMITTED], parts[COMPUTED]
+    told[RETRANSMISSION] = parts[REPEATED]
+    waited_ms = latency_ms - parts[0] - parts[1] - parts[2] - parts[3]
+    if row[VIEW] > state.first_view[operation]:
+        state.views[operation] = row[VIEW] - state.first_view[operation]
+        told[VIEW_CHANGE] = state.proposed_ms[slot] - state.start_ms[operation]
+        waited_ms -= told[VIEW_CHANGE]
+    told[QUEUEING] = max(0.0, waited_ms)
+    state.scalars[CLIENT_VIEW] = max(state.scalars[CLIENT_VIEW], row[VIEW])
+    log_mark(state, operation, r, state.idle.size, MARK_ENDED, now)
+    settle(limits, faults, state, slot, now)

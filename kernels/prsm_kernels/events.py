@@ -2,43 +2,39 @@
 
 import numpy as np
 
-from ._jit import uncounted_inlined as inlined
+from ._jit import inlined
 from ._jit import uncounted_kernel as kernel
-from .event_hops import is_flooded, launch, make_copies
-from .event_queue import enqueue, free_record, log_mark, new_record, next_event, schedule
-from .event_rounds import (
-    admit_next,
-    advance,
-    count_message,
-    give_place_back,
-    inherit,
-    settle,
-    start_jobs,
-    take_reply,
-    to_do,
-)
+from .event_clients import lose_patience, start_operation, time_out
+from .event_hops import generation, is_flooded, launch, make_copies, size_of
+from .event_queue import enqueue, free_record, new_record, next_event, schedule
+from .event_roles import role_in, still_in
+from .event_rounds import advance, count_message, duration, inherit, start_jobs, step_ms, take_reply
+from .event_script import turn_page
 from .event_types import (
     ARRIVE,
+    ASK,
+    ASK_AGAIN,
     CHECK,
     CLIENT_LINE,
     CLOSED,
     COPY,
-    COUNTED,
-    COUNTED_END,
     DEST,
     DONE,
     DUPLICATE,
+    ENTERS,
+    EPOCH,
     FINISHED,
     FIRST,
     FORWARD,
     FREE_RECORDS,
     FREE_SLOT,
+    FROM,
     GO,
     GOING,
     HANDLE,
     HEAP,
-    HOLDS_PLACE,
     INGRESS_BUSY,
+    INVALID,
     JOB,
     KIND,
     LAST_OPERATION,
@@ -47,8 +43,6 @@ from .event_types import (
     LOG_BEGIN,
     LOG_END,
     LOGGED,
-    MARK_FAILED,
-    MARK_STARTED,
     MORE_LOG,
     MORE_OPERATIONS,
     MORE_RECORDS,
@@ -61,23 +55,29 @@ from .event_types import (
     RECEIVED,
     RELAY_INGRESS,
     RESEND,
+    RESUME,
+    RESUMES,
     ROUND,
-    SENT,
+    SALT,
+    SCRIPT,
     SLOT,
     SOLO,
     SOURCE,
     SPENT,
     START,
-    TIMED,
     TIMEOUT,
+    TIMER,
     TODO_COMPLETES,
     TODO_END,
     TODO_FIRST,
     TODO_SLOT,
     USEFUL,
+    VIEW,
+    VOID,
+    WANTS,
 )
-from .lanes import LANES, spread_int, store
-from .rng import threefry2x32
+from .event_views import change_view, counts_now, is_useful, resume, run_out
+from .event_window import admit_next, to_do
 
 
 @inlined
@@ -96,109 +96,19 @@ def _room(limits, state):
 
 
 @inlined
-def _claim(table, state, operation):
-    """Give an operation a slot with a clean state and its keys."""
-    scalars = state.scalars
-    slot = scalars[FREE_SLOT]
-    scalars[FREE_SLOT] = state.slot_next[slot]
-    state.slot_operation[slot], state.slot_flags[slot], state.slot_of[operation] = operation, 0, slot
-    state.committed[slot], state.replies[slot] = 0, 0
-    state.stage[slot] = 0
-    state.count[slot] = 0
-    if state.seen.size > 1:
-        state.seen[slot] = 0
-    for r in range(table.kind.size):
-        low, high = spread_int(table.keys[r, 0]), spread_int(table.keys[r, 1])
-        k0, k1 = threefry2x32(low, high, spread_int(np.uint32(operation)), spread_int(np.uint32(table.replicate)))
-        store(state.key_lanes, 0, k0)
-        store(state.key_lanes, LANES, k1)
-        state.keys[slot, r, 0], state.keys[slot, r, 1] = state.key_lanes[0], state.key_lanes[LANES]
-    return slot
-
-
-@inlined
-def _mark_counted(state, operation):
-    """Keep the busy times at the start of the first and of the last counted operation."""
-    for mark in range(2):
-        if operation == (state.scalars[COUNTED] if mark == 0 else state.scalars[COUNTED_END] - 1):
-            for what in range(state.busy.shape[0]):
-                for node in range(state.busy.shape[1]):
-                    state.marks[mark, what, node] = state.busy[what, node]
-            for edge in range(state.link_busy.size):
-                state.link_marks[mark, edge] = state.link_busy[edge]
-
-
-@inlined
-def _start(table, paths, law, limits, state, record, now):
-    """Start the next operation: its request leaves the client, and replicas enter the first round."""
-    scalars = state.scalars
-    free_record(state, record)
-    operation = scalars[NEXT_OPERATION]
-    if operation >= scalars[LAST_OPERATION]:
-        return
-    scalars[NEXT_OPERATION] = operation + 1
-    if limits.mode == OPEN and operation + 1 < scalars[LAST_OPERATION]:
-        schedule(state, state.start_ms[operation + 1], new_record(state, -1, 0, 0, 0), START)
-    state.start_ms[operation] = now
-    _mark_counted(state, operation)
-    slot = _claim(table, state, operation)
-    if scalars[TIMED] < 0:
-        scalars[TIMED] = operation
-        schedule(state, now + limits.timeout_ms, new_record(state, -1, 0, 0, 0), TIMEOUT)
-    n = state.idle.size
-    log_mark(state, operation, 0, n, MARK_STARTED, now)
-    state.counts[operation, 0, SENT] += 1
-    request = make_copies(table, paths, law, state, slot, 0, CLIENT_LINE, n, -1, table.primary)
-    scalars[GO] = request
-    scalars[TODO_SLOT], scalars[TODO_FIRST], scalars[TODO_END], scalars[TODO_COMPLETES] = slot, 0, n, 0
-
-
-@inlined
-def _open(state, operation):
-    """Whether an operation that has started is unanswered, or has a place in the window still."""
-    slot = state.slot_of[operation]
-    return state.ended[operation] == 0 or (slot >= 0 and state.slot_flags[slot] & HOLDS_PLACE != 0)
-
-
-@inlined
-def _time_out(limits, state, record, now):
-    """Take the place of the operation whose time is up, which fails unless it was answered; set the timer for the next."""
-    scalars = state.scalars
-    operation = scalars[TIMED]
-    if _open(state, operation):
-        slot = state.slot_of[operation]
-        holder = new_record(state, slot, 0, 0, 0)
-        if state.ended[operation] == 0:
-            state.ended[operation] = 2
-            log_mark(state, operation, 0, state.idle.size, MARK_FAILED, now)
-            settle(limits, state, slot, now)
-        give_place_back(state, slot)
-        free_record(state, holder)
-    operation += 1
-    while operation < scalars[NEXT_OPERATION] and not _open(state, operation):
-        operation += 1
-    if operation < scalars[NEXT_OPERATION]:
-        scalars[TIMED] = operation
-        schedule(state, state.start_ms[operation] + limits.timeout_ms, record, TIMEOUT)
-    else:
-        scalars[TIMED] = -1
-        free_record(state, record)
-
-
-@inlined
-def _arrive(table, machines, limits, state, record, now):
+def _arrive(table, machines, limits, faults, state, record, now):
     """Pass an arrived copy through the downlink; returns whether it has been received by now."""
     row = state.record[record]
     node = row[NODE]
     if node == state.idle.size:
-        take_reply(table, limits, state, record, now)
+        take_reply(table, limits, faults, state, record, now)
         return False
-    if not machines.alive[node]:
+    if not state.alive[node]:
         if row[LOG] >= 0:
             state.log_ms[row[LOG], 2] = np.inf
         free_record(state, record)
         return False
-    line_ms = table.bytes[row[ROUND]] * machines.in_ms_per_byte[node]
+    line_ms = size_of(table, faults, row) * machines.in_ms_per_byte[node]
     received_ms = max(now, state.downlink_ms[node] + line_ms)
     state.downlink_ms[node] = received_ms
     state.busy[INGRESS_BUSY, node] += line_ms
@@ -213,20 +123,43 @@ def _arrive(table, machines, limits, state, record, now):
 
 
 @inlined
-def _receive(table, paths, limits, state, record):
+def _job_of(table, paths, limits, faults, state, row):
+    """What a received copy is to the replica that has received it, its job; -1 where that passes on nothing for others."""
+    slot, r, node, source = row[SLOT], row[ROUND], row[NODE], row[SOURCE]
+    drops = limits.faulty and faults.drops[node]
+    if row[DEST] != node:
+        return -1 if drops else FORWARD
+    if not is_flooded(table, paths, r):
+        return HANDLE
+    nth, latest = 1, state.seen[slot, r, 0, source, node]
+    if limits.faulty:
+        nth, latest = generation(table, state, slot, r, row) + 1, state.seen[slot, r, row[SALT] // INVALID, source, node]
+    if latest >= nth or source == node:
+        return DUPLICATE
+    state.seen[slot, r, row[SALT] // INVALID, source, node] = nth
+    if drops:
+        return HANDLE if table.receives[r, role_in(state, slot, row[VIEW], node)] else DUPLICATE
+    return FIRST
+
+
+@inlined
+def _receive(table, paths, limits, faults, state, record):
     """Decide what a received copy is to `node`; returns its job, which waits for a core where CPU costs anything."""
     row = state.record[record]
-    slot, r, node, source = row[SLOT], row[ROUND], row[NODE], row[SOURCE]
-    job = HANDLE
-    if row[DEST] != node:
-        job = FORWARD
-    elif is_flooded(table, paths, r):
-        job = DUPLICATE if state.seen[slot, r, source, node] or source == node else FIRST
-        state.seen[slot, r, source, node] = 1
-    if job in (HANDLE, FIRST) and table.receives[r, node] and state.stage[slot, node] <= r:
-        state.counts[state.slot_operation[slot], r, USEFUL] += 1
-        if row[LOG] >= 0:
-            state.log[row[LOG], 9] = 1
+    slot, r, node = row[SLOT], row[ROUND], row[NODE]
+    job = _job_of(table, paths, limits, faults, state, row)
+    if job < 0:
+        free_record(state, record)
+        return job
+    if job in (HANDLE, FIRST):
+        if limits.faulty:
+            counts = is_useful(table, faults, state, row, node)
+        else:
+            counts = table.receives[r, role_in(state, slot, 0, node)] != 0 and state.stage[slot, node] <= r
+        if counts:
+            state.counts[state.slot_operation[slot], r, USEFUL] += 1
+            if row[LOG] >= 0:
+                state.log[row[LOG], 9] = 1
     if limits.contended or job == FIRST:
         enqueue(state, node, record, job, False)
     row[JOB] = job
@@ -234,43 +167,82 @@ def _receive(table, paths, limits, state, record):
 
 
 @inlined
-def _finish(table, paths, law, state, record, job):
+def _finish(table, paths, law, limits, faults, state, record, job, now):
     """Do what follows from a finished job of `node`; its record is freed unless it goes on."""
     row = state.record[record]
     slot, r, node = row[SLOT], row[ROUND], row[NODE]
     if job == HANDLE or job == FIRST:
-        count_message(table, paths, state, record, node)
+        if not limits.faulty or counts_now(table, faults, state, record, node, now):
+            count_message(table, paths, limits, faults, state, record, node)
     elif job == CHECK:
-        to_do(state, slot, node, 1)
+        if not limits.faulty or (still_in(state, node) and state.in_view[node] == row[VIEW]):
+            to_do(state, slot, node, 1)
     elif job == FORWARD:
-        copy = make_copies(table, paths, law, state, slot, r, node, row[SOURCE], -1, row[DEST])
-        inherit(state, copy, record, table.transit_ms[r] + table.send_ms[r])
+        copy = make_copies(
+            table, paths, law, limits, faults, state, record, slot, r, node, row[SOURCE], -1, row[DEST], 1
+        )  # fmt: skip
+        computed_ms, _, _ = duration(table, paths, limits, faults, state, row, 1)
+        inherit(state, copy, record, computed_ms)
         state.scalars[GO] = copy
 
 
 @inlined
-def _dispatch(table, paths, law, machines, limits, state, record, now):
+def _lead_on(table, limits, faults, state, record, now):
+    """Let a copy leave that is ready, and the one after it become ready."""
+    row = state.record[record]
+    state.scalars[GO] = record
+    if row[KIND] == COPY and row[NEXT] >= 0:
+        after_ms = 0.0 if row[FROM] == CLIENT_LINE else step_ms(table, limits, faults, state, row[ROUND], row[FROM])
+        schedule(state, now + after_ms, row[NEXT], COPY)
+    row[NEXT] = -1
+
+
+@inlined
+def _tick(table, paths, law, machines, limits, faults, state, record, now):
+    """Handle an event that is none of a message's or of a job's; returns the node whose cores may start jobs."""
+    kind, node = state.record[record, KIND], state.record[record, NODE]
+    if kind == START:
+        start_operation(table, paths, law, limits, faults, state, record, now)
+    elif kind == TIMEOUT:
+        time_out(limits, faults, state, record, now)
+    elif kind == ASK or kind == ASK_AGAIN:
+        lose_patience(table, paths, law, limits, faults, state, record, now)
+    elif kind == TIMER:
+        run_out(faults, state, record, now)
+        return node
+    elif kind == RESUME:
+        state.scalars[RESUMES] = record
+        return node
+    elif kind == SCRIPT:
+        turn_page(table, paths, law, machines, faults, state, record)
+    elif kind == VOID:
+        while record >= 0:
+            following = state.record[record, NEXT]
+            free_record(state, record)
+            record = following
+    return -1
+
+
+@inlined
+def _dispatch(table, paths, law, machines, limits, faults, state, record, now):
     """Handle one event; returns the node whose cores may start jobs, -1 if there is none."""
     row = state.record[record]
     kind, node = row[KIND], row[NODE]
     received = kind == RECEIVED
     if kind == ARRIVE:
-        received = _arrive(table, machines, limits, state, record, now)
+        received = _arrive(table, machines, limits, faults, state, record, now)
     elif kind == COPY or kind == RESEND:
-        state.scalars[GO] = record
-        if kind == COPY and row[NEXT] >= 0:
-            schedule(state, now + table.send_ms[row[ROUND]], row[NEXT], COPY)
-        row[NEXT] = -1
+        _lead_on(table, limits, faults, state, record, now)
         return -1
-    elif kind == START:
-        _start(table, paths, law, limits, state, record, now)
-        return -1
-    elif kind == TIMEOUT:
-        _time_out(limits, state, record, now)
-        return -1
+    elif kind != RECEIVED and kind != DONE:
+        return _tick(table, paths, law, machines, limits, faults, state, record, now)
     finished = kind == DONE
     if received:
-        _receive(table, paths, limits, state, record)
+        if limits.faulty and not state.alive[node]:
+            free_record(state, record)
+            return -1
+        if _receive(table, paths, limits, faults, state, record) < 0:
+            return -1
         if limits.contended:
             return node
         finished = True
@@ -278,7 +250,7 @@ def _dispatch(table, paths, law, machines, limits, state, record, now):
         if limits.contended:
             state.idle[node] += 1
         job = row[JOB]
-        _finish(table, paths, law, state, record, job)
+        _finish(table, paths, law, limits, faults, state, record, job, now)
         # a flooded copy that costs nothing is still in the queue, to be passed on and freed there
         if limits.contended or job != FIRST:
             state.scalars[SPENT] = record
@@ -286,10 +258,18 @@ def _dispatch(table, paths, law, machines, limits, state, record, now):
     return -1
 
 
+@inlined
+def _pages_left(faults, state):
+    """1 where the script goes on, which is an event that waits."""
+    return 1 if state.scalars[EPOCH] + 1 < faults.script.at_ms.size else 0
+
+
 @kernel
-def begin_events(limits, state):
+def begin_events(limits, faults, state):
     """Schedule the first operations of a state just made."""
     scalars = state.scalars
+    if faults.script.at_ms.size > 1:
+        schedule(state, faults.script.at_ms[1], new_record(state, -1, 0, 0, 0), SCRIPT)
     if limits.mode == OPEN and scalars[LAST_OPERATION] > 0:
         schedule(state, state.start_ms[0], new_record(state, -1, 0, 0, 0), START)
     if limits.mode == CLOSED:
@@ -298,7 +278,7 @@ def begin_events(limits, state):
 
 
 @kernel
-def run_events(table, paths, law, machines, limits, state, budget):
+def run_events(table, paths, law, machines, limits, faults, state, budget):
     """Simulate until all counted operations have ended, arrays must grow, or `budget` events have been handled.
 
     Call again with the same arguments, arrays grown by `event_state` where that was asked for, to go on: the result does not
@@ -312,6 +292,7 @@ def run_events(table, paths, law, machines, limits, state, budget):
     machines : Machines
         Its waits behind other operations are not used.
     limits : EventLoad
+    faults : EventFaults
     state : EventState
         Changed in place.
     budget : int
@@ -329,29 +310,41 @@ def run_events(table, paths, law, machines, limits, state, budget):
             return status
         if scalars[LEFT] == 0:
             return FINISHED
-        if scalars[HEAP] == 0:
+        if scalars[HEAP] <= 1 and scalars[HEAP] == _pages_left(faults, state):
             if limits.mode != SOLO or scalars[NEXT_OPERATION] >= scalars[LAST_OPERATION]:
                 return FINISHED
             schedule(state, state.clock[0], new_record(state, -1, 0, 0, 0), START)
         now, record = next_event(state)
         state.clock[0] = now
         scalars[POPPED] += 1
-        scalars[TODO_SLOT], scalars[GO], scalars[SPENT] = -1, -1, -1
-        node = _dispatch(table, paths, law, machines, limits, state, record, now)
+        scalars[TODO_SLOT], scalars[GO], scalars[SPENT], scalars[WANTS], scalars[ENTERS], scalars[RESUMES] = (
+            -1,
+            -1,
+            -1,
+            -1,
+            -1,
+            -1,
+        )
+        node = _dispatch(table, paths, law, machines, limits, faults, state, record, now)
         if scalars[GO] >= 0:
-            launch(table, paths, law, machines, state, scalars[GO], now)
-        first, end = node, node + 1
+            launch(table, paths, law, machines, limits, faults, state, scalars[GO], now)
+        if scalars[WANTS] >= 0 or scalars[ENTERS] >= 0:
+            change_view(table, limits, faults, state, node, now)
+        first, end, begins = node, node + 1, True
         while True:
+            if scalars[TODO_SLOT] < 0 and scalars[RESUMES] >= 0:
+                resume(limits, state, begins, now)
+                begins = False
             slot, completes = scalars[TODO_SLOT], scalars[TODO_COMPLETES] == 1
             if slot >= 0:
                 first, end = scalars[TODO_FIRST], scalars[TODO_END]
                 scalars[TODO_SLOT] = -1
             for node in range(max(first, 0), end):
-                if slot >= 0 and machines.alive[node]:
-                    advance(table, limits, state, slot, node, completes, now)
-                start_jobs(table, paths, law, machines, limits, state, node, now)
-            admit_next(table, limits, state)
-            if scalars[TODO_SLOT] < 0:
+                if slot >= 0 and state.alive[node]:
+                    advance(table, limits, faults, state, slot, node, completes, now)
+                start_jobs(table, paths, law, machines, limits, faults, state, node, now)
+            admit_next(limits, state)
+            if scalars[TODO_SLOT] < 0 and scalars[RESUMES] < 0:
                 break
         # only now, so that the operation's slot is not free while the operation goes on
         if scalars[SPENT] >= 0:

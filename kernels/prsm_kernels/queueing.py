@@ -180,10 +180,11 @@ def serve(row, count, need, downlink, in_ms, core_ms, at, cores, handle_ms, hand
     handled = spread_int(_ZERO)
     current, earlier = spread(handle_ms), spread(handle_earlier_ms)
     for i in range(count):
-        active = handled < need
+        arrival = load(row, i * LANES)
+        # what never arrives keeps nobody busy: in a later view the replica may go on
+        active = (handled < need) & (arrival < _INF)
         if not any_lane(active):
             break
-        arrival = load(row, i * LANES)
         of_round = (bits_of(arrival) & _ONE) == _ZERO
         received = greater(arrival, downlink + in_ms)
         downlink = select(active, received, downlink)

@@ -1,4 +1,4 @@
-"""One round of one block of sixteen operations: departures, deliveries, completions.
+"""One round of one block of sixteen operations: floods, deliveries, completions.
 
 The kernel knows senders, receivers, arrivals needed, sizes and costs; which protocol they belong to is in the table alone.
 """
@@ -6,6 +6,7 @@ The kernel knows senders, receivers, arrivals needed, sizes and costs; which pro
 import numpy as np
 
 from ._jit import inlined, subkernel
+from .arrivals import counts, departure, direct_row, gossip_row, heard, noise_row, routed_row
 from .codes import DIRECT, GOSSIP
 from .delay import draw_pair, exponential_variate, hop_delay, unit
 from .lanes import (
@@ -34,9 +35,6 @@ _LONG = np.float32(3e38)
 _NOT_MARK = np.uint32(0xFFFFFFFE)
 _LOSS_SCALE = np.float32(2.0**31)
 _STRATA = np.uint32(15)
-_HOP = np.uint32(1 << 20)
-"""Counter words hold the receiver in 20 bits and the hop above them."""
-MAX_NODES = 1 << 20
 
 
 @inlined
@@ -52,146 +50,6 @@ def wait_factor(keys, busy, where):
     stratum = to_float((load(keys, 6 * LANES) + turn) & _STRATA)
     u = (stratum * _LOSS_SCALE + unit(bits)) * np.float32(1.0 / 16.0)
     return greater((exponential_variate(u) + np.float32(np.log(busy))) / busy, spread(np.float32(0.0)))
-
-
-@subkernel
-def depart(rounds, machines, scratch, r):
-    """Let every sender of round r sign its message and queue the copies on its CPU and uplink."""
-    n = machines.in_ms_per_byte.size
-    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
-        i = rounds.senders[s]
-        at = (r * n + i) * LANES
-        ready = load(scratch.done_ms, at)
-        if machines.contended:
-            copies = np.float32(rounds.fanout[r * n + i])
-            sign, send = rounds.sign_ms[r], rounds.send_ms[r]
-            cores_at = i * machines.cores * LANES
-            begin = greater(load(scratch.core_ms, cores_at), ready)
-            start_job(scratch.core_ms, cores_at, machines.cores, ready, spread(sign + copies * send))
-            first = begin + (sign + send)
-            if machines.busy > np.float32(0.0):
-                first = first + load(scratch.wait, 0) * machines.nic_wait_ms[i]
-            transmission = rounds.bytes[r] * machines.out_ms_per_byte[i]
-            step = max(send, transmission)
-            backlog = load(scratch.uplink_ms, i * LANES)
-            last = greater(first + (copies - np.float32(1.0)) * step, backlog + (copies - np.float32(1.0)) * transmission)
-            store(scratch.uplink_ms, i * LANES, last + transmission)
-            store(scratch.first_ms, at, first)
-            store(scratch.backlog_ms, at, backlog)
-            scratch.queued[r * n + i] = any_lane(first < backlog)
-        else:
-            store(scratch.first_ms, at, ready)
-
-
-@inlined
-def departure(rounds, machines, scratch, r, i, position):
-    """When copy number `position` of sender i's message of round r starts onto the uplink."""
-    at = (r * machines.in_ms_per_byte.size + i) * LANES
-    first = load(scratch.first_ms, at)
-    if not machines.contended:
-        return first
-    transmission = rounds.bytes[r] * machines.out_ms_per_byte[i]
-    step = max(rounds.send_ms[r], transmission)
-    behind = np.float32(position)
-    if scratch.queued[at // LANES]:
-        return greater(first + behind * step, load(scratch.backlog_ms, at) + behind * transmission)
-    return first + behind * step
-
-
-@inlined
-def egress_position(rounds, r, i, j, n):
-    """Place of receiver j in the order in which sender i sends its copies: i + 1, i + 2, ... round the ring, or the only one."""
-    if rounds.addressed[r * n + i] == 1:
-        return 0
-    return j - i - 1 if j > i else j - i - 1 + n
-
-
-@inlined
-def _direct_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
-    """Arrivals of round r at j over direct links; returns how many."""
-    n = machines.in_ms_per_byte.size
-    receiver = spread_int(np.uint32(j))
-    repeats = load(scratch.counts, LANES)
-    common_loss = paths.loss.size == 1
-    even, odd = receiver, receiver
-    pair = -1
-    count = 0
-    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
-        i = rounds.senders[s]
-        if i == j:
-            continue
-        sender = spread_int(np.uint32(i))
-        if i >> 1 != pair:
-            pair = i >> 1
-            even, odd = draw_pair(k0, k1, receiver, sender)
-        bits = odd if i & 1 else even
-        link = j * n + i
-        threshold = paths.loss[0 if common_loss else link] * _LOSS_SCALE
-        travel, extra, lost = hop_delay(bits, k0, k1, receiver, sender, spread(paths.base_ms[link]), spread(threshold), law)
-        leave = departure(rounds, machines, scratch, r, i, egress_position(rounds, r, i, j, n))
-        if machines.contended:
-            leave = leave + rounds.bytes[r] * paths.ms_per_byte[i]
-        store(scratch.row_ms, count * LANES, leave + (travel + extra))
-        repeats = repeats + select(leave < _INF, lost, spread_int(_ZERO))
-        count += 1
-    store(scratch.counts, LANES, repeats)
-    return count
-
-
-@inlined
-def _routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
-    """Arrivals of round r at j over shortest paths, hop by hop; returns how many."""
-    n = machines.in_ms_per_byte.size
-    repeats = load(scratch.counts, LANES)
-    slot = rounds.relay_slot[r]
-    count = 0
-    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
-        i = rounds.senders[s]
-        if i == j:
-            continue
-        sender = spread_int(np.uint32(i))
-        leave = departure(rounds, machines, scratch, r, i, egress_position(rounds, r, i, j, n))
-        time = leave
-        if slot >= 0:
-            time = time + paths.relay_ms[slot, j * n + i]
-        if machines.relay_wait_ms.size > 1:
-            time = time + load(scratch.wait, LANES) * machines.relay_wait_ms[j * n + i]
-        counter = np.uint32(j)
-        at = j
-        while at != i:
-            edge = paths.last_edge[i * n + at]
-            if edge < 0:
-                time = spread(_INF)
-                break
-            threshold = spread(paths.loss[edge] * _LOSS_SCALE)
-            even, odd = draw_pair(k0, k1, spread_int(counter), sender)
-            bits = odd if i & 1 else even
-            travel, extra, lost = hop_delay(
-                bits, k0, k1, spread_int(counter), sender, spread(paths.base_ms[edge]), threshold, law
-            )
-            at = paths.source[edge]
-            fixed = rounds.bytes[r] * paths.ms_per_byte[edge]
-            if at != i:
-                fixed += paths.forward_ms
-            time = time + (travel + extra) + fixed
-            repeats = repeats + select(leave < _INF, lost, spread_int(_ZERO))
-            counter = np.uint32(counter + _HOP)
-        store(scratch.row_ms, count * LANES, time)
-        count += 1
-    store(scratch.counts, LANES, repeats)
-    return count
-
-
-@inlined
-def _gossip_row(rounds, machines, scratch, r, j):
-    n = machines.in_ms_per_byte.size
-    count = 0
-    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
-        i = rounds.senders[s]
-        if i != j:
-            store(scratch.row_ms, count * LANES, load(scratch.flood_ms, (j * n + i) * LANES))
-            count += 1
-    return count
 
 
 @inlined
@@ -252,7 +110,7 @@ def flood(rounds, paths, law, machines, scratch, r, i):
             node = paths.order[i * n + k]
             if node < 0:
                 break
-            if node == i or machines.alive[node]:
+            if node == i or machines.relays[node]:
                 sooner = _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node)
                 again = again or sooner
     for node in range(n):
@@ -260,15 +118,18 @@ def flood(rounds, paths, law, machines, scratch, r, i):
 
 
 @inlined
-def census(rounds, scratch, r, j, count, arrival, time):
-    """Whose message of round r came to j at `arrival`, but for the last bit, j if nobody's; and how many came by `time`."""
+def census(rounds, scratch, r, j, n, values, count, arrival, time):
+    """Whose message of round r came to j at `arrival`, but for the last bit, j if nobody's; and how many came by `time`.
+
+    Of the messages that count for one who holds these `values`, which `scratch.row_ms` has in the order of their senders.
+    """
     wanted = bits_of(arrival) & _NOT_MARK
     limit = lesser(time, spread(_LONG))
     sender, useful = spread_int(np.uint32(j)), spread_int(_ZERO)
     position = 0
     for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
         i = rounds.senders[s]
-        if i != j and position < count:
+        if i != j and position < count and counts(rounds, r, i, n, values):
             came = load(scratch.row_ms, position * LANES)
             sender = select((bits_of(came) & _NOT_MARK) == wanted, spread_int(np.uint32(i)), sender)
             useful = add_mask(useful, came <= limit)
@@ -277,13 +138,16 @@ def census(rounds, scratch, r, j, count, arrival, time):
 
 
 @inlined
-def _complete_in_queue(rounds, machines, scratch, r, j, count):
+def _complete_in_queue(rounds, machines, scratch, r, j, count, noise):
     """Completion of round r at j with a downlink and a CPU to pass; returns (time, critical arrival)."""
     n = machines.in_ms_per_byte.size
     row = scratch.sorted_ms
     need = rounds.need[r * n + j]
     for i in range(count):
         store(row, i * LANES, mark(load(scratch.row_ms, i * LANES), False))
+    for i in range(count, count + noise):
+        store(row, i * LANES, mark(load(scratch.row_ms, i * LANES), True))
+    count += noise
     capacity = scratch.carry_ms.size // (n * LANES)
     carried = scratch.carried[j]
     carry_at = j * capacity * LANES
@@ -293,7 +157,8 @@ def _complete_in_queue(rounds, machines, scratch, r, j, count):
     sort_lanes(row, total)
     in_ms = rounds.bytes[r] * machines.in_ms_per_byte[j] * machines.copies[j]
     handle = rounds.handle_ms[r * n + j]
-    earlier = rounds.handle_ms[(r - 1) * n + j] if r > 0 else handle
+    # what counts for nothing costs like the rest; what was left over from the round before, like that
+    earlier = rounds.handle_ms[(r - 1) * n + j] if carried > 0 else handle
     finished, critical, downlink = serve(
         row, total, spread_int(np.uint32(need)), load(scratch.downlink_ms, j * LANES), in_ms,
         scratch.core_ms, j * machines.cores * LANES, machines.cores, handle, earlier,
@@ -303,7 +168,10 @@ def _complete_in_queue(rounds, machines, scratch, r, j, count):
     time = greater(finished, ready)
     check = rounds.quorum_ms[r * n + j]
     if check > np.float32(0.0):
-        time = start_job(scratch.core_ms, j * machines.cores * LANES, machines.cores, time, spread(check))
+        done = time < _INF
+        begin, work = select(done, time, spread(np.float32(0.0))), select(done, spread(check), spread(np.float32(0.0)))
+        end = start_job(scratch.core_ms, j * machines.cores * LANES, machines.cores, begin, work)
+        time = select(done, end, time)
     if r < machines.last_round:
         for i in range(need, total):
             store(scratch.carry_ms, carry_at + (i - need) * LANES, load(row, i * LANES))
@@ -323,13 +191,14 @@ def receive(rounds, paths, law, machines, scratch, r, begin, end):
         time = ready
         if rounds.need[r * n + j] > 0:
             if paths.kind == DIRECT:
-                count = _direct_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+                count = direct_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
             elif paths.kind == GOSSIP:
-                count = _gossip_row(rounds, machines, scratch, r, j)
+                count = gossip_row(rounds, machines, scratch, r, j)
             else:
-                count = _routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+                count = routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+            noise = noise_row(rounds, paths, law, machines, scratch, r, j, count) if rounds.noise[r] > 0 else 0
             if machines.contended:
-                time, critical = _complete_in_queue(rounds, machines, scratch, r, j, count)
+                time, critical = _complete_in_queue(rounds, machines, scratch, r, j, count, noise)
             else:
                 guess = kth_smallest(scratch.row_ms, count, spread_int(np.uint32(rounds.need[r * n + j])), guess)
                 time = greater(guess, ready)
@@ -338,7 +207,7 @@ def receive(rounds, paths, law, machines, scratch, r, begin, end):
                 time = time + (load(scratch.wait, 0) * machines.cpu_wait_ms[j] + machines.slowed_ms[r * n + j])
             # in a queue, arrivals lost their last bit before they were handled
             limit = mark(time, True) if machines.contended else time
-            sender, useful = census(rounds, scratch, r, j, count, critical, limit)
+            sender, useful = census(rounds, scratch, r, j, n, heard(rounds, r, j, n), count, critical, limit)
             store(scratch.counts, 0, load(scratch.counts, 0) + useful)
             store(scratch.critical, (r * n + j) * LANES, sender)
             store(scratch.critical_ms, (r * n + j) * LANES, critical)

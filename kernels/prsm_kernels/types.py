@@ -88,6 +88,17 @@ class Rounds(NamedTuple):
     """(R * n,), [round * n + receiver]: CPU time once, when the round's arrivals are complete; 0 where none are awaited."""
     relay_slot: Ints
     """(R,) row of `Paths.relay_ms`, -1 where relays do not queue."""
+    side: NDArray[np.uint8]
+    """(R * n,), [round * n + replica]: values for which a replica votes, as bits; a message counts where sender and receiver have
+    one in common."""
+    noise: Ints
+    """(R,) arrivals at a receiver that count for nothing, at most: votes for other values, and invalid messages."""
+    base: Ints
+    """(R,) round from whose end on replicas wait for `timer_ms` before they enter this one, -1 for the start; -2 for none."""
+    timer_ms: Floats
+    """(R,)."""
+    proposal: int
+    """Round of the last proposal: with what is before it the operation's views have failed, where it is not round 1."""
     commit_round: int
     """Round whose completion by `commit_need` replicas is the commit."""
     commit_need: int
@@ -105,6 +116,14 @@ class Machines(NamedTuple):
     """Last round among replicas; after it no arrival is carried on."""
     alive: NDArray[np.uint8]
     """(n,) 0 for a silent replica, which sends nothing and passes nothing on."""
+    honest: NDArray[np.uint8]
+    """(n,) 0 for a faulty replica."""
+    relays: NDArray[np.uint8]
+    """(n,) 0 for a replica that passes nothing on."""
+    hold_ms: Floats
+    """(n,) by how much a replica's own messages leave late."""
+    invalid: Ints
+    """(n,) invalid messages that a replica sends after each of its own to replicas."""
     in_ms_per_byte: Floats
     """(n,) downlink."""
     out_ms_per_byte: Floats
@@ -133,6 +152,9 @@ class Batch(NamedTuple):
     client: Ints
     """(B,) replica with which the operation's client sits."""
     primary: int
+    """Of the view that serves."""
+    split: bool
+    """Whether that primary tells replicas different values."""
     keys: NDArray[np.uint32]
     """(R + 2, 2) stream key of each round, of the waits, and of their strata."""
     latency_ms: Floats
@@ -149,6 +171,8 @@ class Batch(NamedTuple):
     """(B, R) out: messages that arrived before their receiver's round was complete."""
     repeats: NDArray[np.int64]
     """(B, R) out: retransmissions (stream) or losses (datagram)."""
+    violated: NDArray[np.uint8]
+    """(B,) out: whether replicas of both sides have committed."""
 
 
 class Scratch(NamedTuple):

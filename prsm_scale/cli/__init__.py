@@ -17,6 +17,7 @@ PROGRAM = "prsm-scale"
 _COMMANDS = {
     "sweep": "Simulate a grid of scenarios and fit curves over the number of nodes.",
     "load": "Simulate systems at fractions of their capacity: how latency grows with load.",
+    "faults": "Run a system under fault scripts: how far it falls, and how it recovers.",
     "show": "Show a stored run: table, plot and fitted curves.",
     "fit": "Fit the curves of a stored run again, and show all laws that were tried.",
     "validate": "Hold the program against closed forms, its other engine, peers and measured systems.",

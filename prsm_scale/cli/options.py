@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from prsm_scale.axes import as_tuple, is_user_graph
 from prsm_scale.config import AXES, Scenario, Sweep
+from prsm_scale.errors import UsageError
 
 _FLAGS = {"byzantine_ratio": "byzantine"}
 _LISTS = ("regions", "placement")
@@ -64,6 +66,31 @@ def setting_options() -> Iterator[SectionOption]:
 def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Take the options that the user gave."""
     return {name: value for name, value in values.items() if name in Sweep.model_fields and value is not None}
+
+
+def one_scenario(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Scenario:
+    """Make the one scenario of settings of which each has one value.
+
+    Parameters
+    ----------
+    settings
+        What the user gave.
+    defaults
+        What stands where that gives nothing; `nodes` not where a graph has its own.
+
+    Raises
+    ------
+    UsageError
+        One line for each fault, or for each setting with several values.
+    """
+    graph = any(map(is_user_graph, as_tuple(settings.get("topology"))))
+    own = {name: value for name, value in defaults.items() if not (graph and name == "nodes")}
+    sweep = Sweep(**(own | dict(settings)))
+    several = [UsageError(name, settings[name], "one value") for name in AXES if len(as_tuple(getattr(sweep, name))) > 1]
+    if several:
+        raise UsageError.gather(several)
+    (scenario,) = sweep.scenarios()
+    return scenario
 
 
 def _option(name: str, schema: Mapping[str, Any]) -> SectionOption:

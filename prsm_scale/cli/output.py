@@ -16,7 +16,7 @@ from prsm_scale.atomic import dumps
 from prsm_scale.cli import INTERRUPTED, PROGRAM
 from prsm_scale.config import AXES, Scenario
 from prsm_scale.errors import SweepInterrupted, UsageError
-from prsm_scale.report.series import NODES, RATE, common, records, split
+from prsm_scale.report.series import NODES, RATE, RATIO, common, records, split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,18 +117,22 @@ def resumable(command: str) -> Iterator[None]:
 def print_run(run: Run, over_load: bool = False) -> None:
     """Print a run's table, plot, fitted curves and folder; over the load, or over the number of nodes."""
     rows, console = records(run.scenarios), terminal()
-    parts = _parts_over_load(run) if over_load else _parts(rows, split(rows, records(run.fits)))
+    parts = _parts_over_load(run) if over_load else _parts(run, split(rows, records(run.fits)))
     for part in filter(None, parts):
         console.print(part)
         console.print()
     console.print(f"{len(rows)} scenario{'s' * (len(rows) != 1)} in {run.path}", soft_wrap=True)
 
 
-def _parts(rows: list[dict[str, Any]], series: Sequence[Series]) -> list[RenderableType]:
+def _parts(run: Run, series: Sequence[Series]) -> list[RenderableType]:
     from prsm_scale.report.fits import fit_summary
+    from prsm_scale.report.resilience import grids, resilience_table
     from prsm_scale.report.tables import plots, result_table
 
-    parts: list[RenderableType] = [common(rows), *map(result_table, series), *plots(series)]
+    shared = common([row for one in series for row in one.rows])
+    parts: list[RenderableType] = [shared, *map(result_table, series), *plots(series)]
+    if found := grids(run.scenarios):
+        parts += ["over the share of faulty replicas:", *map(resilience_table, found)]
     if any(one.fits for one in series):
         parts += ["fits over n, [95 % intervals]:", *map(fit_summary, (one for one in series if one.fits))]
     return parts
@@ -157,17 +161,21 @@ def series_over_load(run: Run) -> list[Series]:
 def print_json(run: Run, over_load: bool = False) -> None:
     """Print a run as one JSON document; over the load, each scenario with its load."""
     rows = [row for one in series_over_load(run) for row in one.rows] if over_load else records(run.scenarios)
-    document = {
+    document: dict[str, Any] = {
         "run": run.path and run.path.name,
         "path": run.path and str(run.path),
         "scenarios": rows,
         "fits": records(run.fits),
     }
+    if not over_load and run.scenarios[RATIO].nunique() > 1:
+        from prsm_scale.analysis.resilience import byzantine_resilience
+
+        document["byzantine_resilience"] = byzantine_resilience(run.scenarios)
     click.echo(dumps(document, indent=1))
 
 
 def write_figure(run: Run, file: str, over_load: bool = False) -> None:
-    """Write a figure of a run, and say so."""
+    """Write a figure of a run, and a second one where the share of faulty replicas varies; say so."""
     if over_load:
         from prsm_scale.report.hockey_sticks import save_hockey_sticks
 
@@ -177,6 +185,19 @@ def write_figure(run: Run, file: str, over_load: bool = False) -> None:
 
         save_figure(split(records(run.scenarios), records(run.fits)), file)
     click.echo(f"figure in {file}", err=True)
+    if not over_load:
+        _write_heat_maps(run, Path(file))
+
+
+def _write_heat_maps(run: Run, file: Path) -> None:
+    from prsm_scale.report.resilience import grids
+
+    if found := grids(run.scenarios):
+        from prsm_scale.report.heat_map import save_heat_maps
+
+        beside = file.with_stem(f"{file.stem}-resilience")
+        save_heat_maps(found, beside)
+        click.echo(f"resilience in {beside}", err=True)
 
 
 def terminal(stderr: bool = False) -> Console:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from prsm_scale.atomic import dumps
-from prsm_scale.axes import Engine, as_tuple, is_user_graph
-from prsm_scale.cli.options import SectionCommand, SectionOption, given_settings, setting_options
+from prsm_scale.axes import Engine
+from prsm_scale.cli.options import SectionCommand, SectionOption, given_settings, one_scenario, setting_options
 from prsm_scale.cli.output import check_figure, print_plan, terminal
-from prsm_scale.config import AXES, Scenario, Sweep
+from prsm_scale.config import Scenario
 from prsm_scale.errors import UsageError
 from prsm_scale.nodes import FEWEST_NODES
 
@@ -36,7 +36,7 @@ _TRACE_OPTIONS = (
 def _run(
     operation: int, plot: str | None, perfetto: str | None, whole: bool, dry_run: bool, as_json: bool, **options: Any
 ) -> None:
-    scenario = _scenario(given_settings(options))
+    scenario = one_scenario(given_settings(options) | {"engine": Engine.EVENTS}, {"nodes": FEWEST_NODES})
     _check_files(scenario, plot, perfetto)
     if dry_run:
         print_plan([scenario], f"operation {operation}", as_json)
@@ -58,17 +58,6 @@ def _run(
 
         save_perfetto(trace, perfetto)
         click.echo(f"trace in {perfetto}; open it at https://ui.perfetto.dev", err=True)
-
-
-def _scenario(settings: Mapping[str, Any]) -> Scenario:
-    graph = any(map(is_user_graph, as_tuple(settings.get("topology"))))
-    nodes = {} if graph else {"nodes": FEWEST_NODES}
-    sweep = Sweep(**(nodes | dict(settings) | {"engine": Engine.EVENTS}))
-    several = [UsageError(name, settings[name], "one value") for name in AXES if len(as_tuple(getattr(sweep, name))) > 1]
-    if several:
-        raise UsageError.gather(several)
-    (scenario,) = sweep.scenarios()
-    return scenario
 
 
 def _check_files(scenario: Scenario, plot: str | None, perfetto: str | None) -> None:

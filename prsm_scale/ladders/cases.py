@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from prsm_scale.axes import Real, choice, is_graph_file
 from prsm_scale.checks import check_scenarios
@@ -18,7 +17,7 @@ from prsm_scale.config import Scenario
 from prsm_scale.errors import UsageError, did_you_mean, one_of
 from prsm_scale.ladders.quantities import check_quantity
 from prsm_scale.metrics import why_infeasible
-from prsm_scale.validation import usage_error
+from prsm_scale.validation import Checked, gathering
 
 MEASURED: Final = Path(str(files("prsm_scale") / "data" / "measured.toml"))
 """The cases shipped with the package."""
@@ -38,17 +37,7 @@ class Group(StrEnum):
 GroupChoice = Annotated[str, choice(Group)]
 
 
-class _Checked(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def __init__(self, **given: Any) -> None:
-        try:
-            super().__init__(**given)
-        except ValidationError as error:
-            raise usage_error(error, type(self)) from None
-
-
-class Setup(_Checked):
+class Setup(Checked):
     """What several cases share; a case's own entries go before these."""
 
     source: str = ""
@@ -59,7 +48,7 @@ class Setup(_Checked):
     scenario: dict[str, Any] = Field(default_factory=dict)
 
 
-class Case(_Checked):
+class Case(Checked):
     """One measured value and the scenario that predicts it.
 
     Attributes
@@ -141,13 +130,13 @@ def load_cases(path: str | Path | None = None) -> list[Case]:
     faults: list[UsageError] = []
     setups: dict[str, Setup] = {}
     for name, given in entries.get("setups", {}).items():
-        with _gathering(faults, f"setup {name!r}"):
+        with gathering(faults, f"setup {name!r}"):
             setups[name] = Setup(**given)
     if faults:
         raise UsageError.gather(faults)
     cases = []
     for number, given in enumerate(entries["cases"], start=1):
-        with _gathering(faults, f"case {given.get('id', number)!r}"):
+        with gathering(faults, f"case {given.get('id', number)!r}"):
             cases.append(_case(given, setups, file.parent))
     names = [case.id for case in cases]
     faults += [UsageError("cases", name, "each id once") for name in dict.fromkeys(names) if names.count(name) > 1]
@@ -172,15 +161,6 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(shared, dict) or not all(isinstance(one, dict) for one in shared.values()):
         raise UsageError("cases", str(file), "a file whose setups are tables, [setups.NAME]")
     return entries
-
-
-@contextmanager
-def _gathering(faults: list[UsageError], what: str) -> Iterator[None]:
-    """Collect the usage errors of a block, with the name of what they are about."""
-    try:
-        yield
-    except UsageError as error:
-        faults.extend(UsageError(f"{what}: {fault.field}", fault.value, fault.allowed) for fault in error.faults)
 
 
 def _case(given: Mapping[str, Any], setups: Mapping[str, Setup], folder: Path) -> Case:

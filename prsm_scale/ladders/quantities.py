@@ -12,7 +12,6 @@ import numpy as np
 from prsm_kernels.codes import TO_CLIENT, TO_PRIMARY
 from prsm_scale.columns import SCENARIO_COLUMNS
 from prsm_scale.errors import UsageError, one_of
-from prsm_scale.faults import PRIMARY
 from prsm_scale.ladders.checks import Estimate
 from prsm_scale.outcome import Outcome
 
@@ -103,15 +102,15 @@ def predicted(outcome: Outcome, metric: str, unit: str) -> Estimate | None:
 def _handled(outcome: Outcome) -> tuple[Any, Any]:
     """Messages of each round that the primary sends or receives, and the bytes of each, for a whole batch."""
     system = outcome.systems[0]
-    rounds, n = system.rounds, system.alive.size
+    rounds, n, primary = system.rounds, system.alive.size, system.primary
     messages = np.zeros(rounds.kind.size)
     for r, kind in enumerate(rounds.kind):
         senders = rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]]
         receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
-        sends, receives = PRIMARY in senders, PRIMARY in receivers
+        sends, receives = primary in senders, primary in receivers
         if kind in (TO_PRIMARY, TO_CLIENT):
             messages[r] = 1
         else:
-            messages[r] = sends * rounds.addressed[r * n + PRIMARY] + receives * (senders.size - sends)
+            messages[r] = sends * rounds.addressed[r * n + primary] + receives * (senders.size - sends)
     copies = np.array([job.messages for job in system.plan.jobs])
     return messages * copies, rounds.bytes.astype(np.float64) / copies

@@ -14,7 +14,7 @@ Row = Mapping[str, Any]
 
 MISSING = "-"
 
-NODES, RATE = "node_count", "offered_ops_per_second"
+NODES, RATE, RATIO = "node_count", "offered_ops_per_second", "byzantine_ratio"
 """Columns along which a series may go."""
 
 _AXES = {
@@ -26,7 +26,7 @@ _AXES = {
     "protocol": "{}",
     "dissemination": "{}",
     "authentication": "{}",
-    "byzantine_ratio": "byzantine {:g}",
+    RATIO: "byzantine {:g}",
     RATE: "{:g} ops/s offered",
     "payload_bytes": "{} B",
     "batch": "batch {}",
@@ -36,14 +36,14 @@ _AXES = {
 
 @dataclass(frozen=True)
 class Series:
-    """Rows that differ in the number of nodes alone, or in the load alone.
+    """Rows that differ in the number of nodes alone, in the load alone, or in nodes and the share of faulty replicas.
 
     Attributes
     ----------
     label
         The axes in which this series differs from others of the run; empty where it is the only one.
     rows
-        Its scenarios, by rising number of nodes or load.
+        Its scenarios, by rising number of nodes, load, or nodes and share.
     fits
         Its fitted curves.
     """
@@ -59,8 +59,9 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def split(rows: Sequence[Row], fits: Sequence[Row] = (), along: str = NODES) -> list[Series]:
-    """Split rows into series that differ in the column `along` alone, in the order in which they appear."""
+def split(rows: Sequence[Row], fits: Sequence[Row] = (), *along: str) -> list[Series]:
+    """Split rows into series that differ in the columns `along` alone (default: n), in the order in which they appear."""
+    along = along or (NODES,)
     varying = [axis for axis in _axes(along) if len({row[axis] for row in rows}) > 1]
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -69,14 +70,14 @@ def split(rows: Sequence[Row], fits: Sequence[Row] = (), along: str = NODES) -> 
     for fit in fits:
         fitted.setdefault(_label(fit, varying), []).append(fit)
     return [
-        Series(label, tuple(sorted(group, key=lambda row: float(row[along]))), tuple(fitted.get(label, ())))
+        Series(label, tuple(sorted(group, key=lambda row: [float(row[name]) for name in along])), tuple(fitted.get(label, ())))
         for label, group in groups.items()
     ]
 
 
 def common(rows: Sequence[Row], along: str = NODES) -> str:
     """Name the axes that all rows share, the column `along` left out."""
-    return _label(rows[0], [axis for axis in _axes(along) if len({row[axis] for row in rows}) == 1]) if rows else ""
+    return _label(rows[0], [axis for axis in _axes((along,)) if len({row[axis] for row in rows}) == 1]) if rows else ""
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -122,8 +123,8 @@ def percent(value: float | None) -> str:
     return "<100%" if shown == "100" and value < 1 else f"{shown}%"
 
 
-def _axes(along: str) -> list[str]:
-    return [axis for axis in _AXES if axis != along]
+def _axes(along: Sequence[str]) -> list[str]:
+    return [axis for axis in _AXES if axis not in along]
 
 
 def _label(row: Row, axes: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 
 from prsm_kernels import kth_arrivals, sample_hops, sort_lanes, stream_key, uniforms
-from prsm_kernels.event_types import LOGGED
+from prsm_kernels.event_types import LOGGED, EventScript
 from prsm_scale.events import EventRun
 from tests.support import FREE, run_system, system_of
 
@@ -43,6 +43,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 }
 
 
+SCRIPTED: dict[str, Any] = {"script": True, "view_timeout_ms": 60.0}
 EVENTS: dict[str, dict[str, Any]] = {
     "direct, at rest": {"rate": 0},
     "direct, free": {**FREE},
@@ -54,12 +55,37 @@ EVENTS: dict[str, dict[str, Any]] = {
     "a silent one": {"placement": (2,), "rate": 20},
     "cut in two": {"placement": (2, 5), "topology": "ring", "dissemination": "routed", "nodes": 8, "rate": 20},
     "narrow links": {"topology": _limited(), "rate": 50},
-}
+    "a silent primary": {"placement": (0,), "rate": 20, "client_site": 3},
+    "an equivocating primary, busy": {"nodes": 5, "placement": (0,), "behaviour": "equivocate", "rate": 300, "window": 2},
+    "flood and delay by gossip": {
+        "nodes": 7, "topology": "ring", "placement": (0, 2), "behaviour": "flood:0.5,delay:0.5", "flood_factor": 2, "rate": 30,
+    },
+    "turns, and a relay that drops": {
+        "nodes": 5, "placement": (1,), "behaviour": "drop_relay", "topology": "ring", "dissemination": "routed", "rate": 20,
+        "primary_policy": "rotating",
+    },
+    "too many": {"placement": (0, 1), "operation_timeout_ms": 900.0, "view_timeout_ms": 50.0, "rate": 0},
+    "crash, partition and loss": {"nodes": 5, "rate": 60, "transport": "datagram", "operation_timeout_ms": 3000.0, **SCRIPTED},
+}  # fmt: skip
 
 
-def followed(**settings: Any) -> dict[str, np.ndarray]:
+def _script(nodes: int) -> EventScript:
+    """The first primary crashes, and recovers; then a partition, and all goes slower."""
+    quiet = np.ones((4, nodes))
+    script = EventScript(
+        at_ms=np.array([0.0, 20.0, 250.0, 600.0]), alive=quiet.astype(np.uint8), slow=quiet * [[1.0], [1.0], [2.0], [1.0]],
+        group=np.zeros((4, nodes), np.int32), hold_ms=quiet * [[0.0], [0.0], [1.0], [0.0]],
+        loss=np.array([0.0, 0.1, 0.2, 0.0], np.float32), delay_ms=np.array([0.0, 1.0, 0.0, 0.0]),
+    )  # fmt: skip
+    script.alive[1, 0] = 0
+    script.group[2, 1:3] = 1
+    return script
+
+
+def followed(script: bool = False, **settings: Any) -> dict[str, np.ndarray]:
     """What the events engine gives of a few operations, its log included."""
-    run = EventRun(system_of(**({"nodes": 4, "seed": 3} | settings)), warmup=1)
+    system = system_of(**({"nodes": 4, "seed": 3} | settings))
+    run = EventRun(system, warmup=1, script=_script(system.alive.size) if script else None)
     run.log(1, 3)
     found = run.measure(3)
     names = ("latency_ms", "commit_ms", "flight_ms", "breakdown_ms", "sent", "useful", "repeats", "transmissions")

@@ -21,14 +21,18 @@ from prsm_kernels.codes import DIRECT
 from prsm_scale.capacity import demands, work_of
 from prsm_scale.config import Scenario
 from prsm_scale.events import EventRun
+from prsm_scale.protocols import quorum_size
 from prsm_scale.system import System, build_system, make_plan
+from prsm_scale.view_change import timing_of
 from tests.kernels.test_twin import COSTS, LAWS, LOGARITHM, NETWORKS, PROTOCOLS, ROUNDING, ROUTES, TABLE, describe, law_of
 from tests.reference import events_twin as twin
-from tests.reference import rounds_twin
+from tests.reference import fault_twin, rounds_twin
 
 INF = float("inf")
 FREE: dict[str, Any] = {"free_cpu": True, "bandwidth_mbps": INF}
 LOADS = ["rest", "idle", "busy", "overload", "closed"]
+WORDS = ("", "silent", "delay", "equivocate", "flood", "drop_relay")
+"""Behaviours in the order of their codes."""
 
 
 def mixed_cases() -> list[dict[str, Any]]:
@@ -89,6 +93,49 @@ def load_of(system: System) -> twin.Load:
     )
 
 
+def faults_of(system: System, script: Any = None) -> fault_twin.Faults:
+    """The twin's plain description of what goes wrong."""
+    plan, scenario = system.plan, system.plan.scenario
+    steps = [
+        {
+            "pattern": str(step.pattern),
+            "senders": str(step.senders),
+            "votes": quorum_size(step.quorum, scenario.nodes, plan.faults),
+            "own": step.own_counts,
+            "primary": step.primary_counts,
+            "bytes": float(job.size_bytes),
+            "receive": job.receive_ms,
+            "transit": job.transit_ms,
+            "sign": job.create_ms,
+            "send": job.send_ms,
+            "quorum": job.quorum_ms,
+        }
+        for step, job in zip(plan.protocol.rounds, plan.jobs, strict=True)
+    ]
+    rows = []
+    if script is not None:
+        fields = [getattr(script, name).tolist() for name in fault_twin.Row._fields]
+        rows = [fault_twin.Row(*row) for row in zip(*fields, strict=True)]
+    return fault_twin.Faults(
+        steps=tuple(steps),
+        behaviour=tuple(WORDS[code] for code in system.behaviour),
+        rotating=scenario.primary_policy == "rotating",
+        timing=plan.timing or (timing_of(scenario) if rows else None),
+        costs=plan.views,
+        quorum=plan.quorum,
+        tolerated=plan.faults,
+        flood_factor=scenario.flood_factor,
+        script=tuple(rows),
+    )
+
+
+def expect(system: System, count: int, replicate: int) -> list[twin.Operation]:
+    """What the twin says, and where replicas are faulty the one that knows what that means."""
+    if system.plan.scenario.byzantine_count:
+        return fault_twin.simulate(load_of(system), faults_of(system), system.plan.scenario.seed, count, replicate).operations
+    return twin.simulate(load_of(system), system.plan.scenario.seed, count, replicate)
+
+
 def resolved(case: dict[str, Any]) -> dict[str, Any]:
     """The case with its load in numbers: gaps between operations by what one takes at rest, and by the busiest resource."""
     case = dict(case)
@@ -140,7 +187,7 @@ def compare(case: dict[str, Any], count: int = 24, replicate: int = 0) -> None:
     """Hold the engine against the twin."""
     system = prepare(case, replicate)
     got, start_ms = run(system, count, replicate)
-    expected = twin.simulate(load_of(system), system.plan.scenario.seed, count, replicate)
+    expected = expect(system, count, replicate)
     slack = tolerance_ms(system, expected)
     for field in ("sent", "useful", "repeats", "transmissions"):
         np.testing.assert_array_equal(getattr(got, field), [getattr(one, field) for one in expected], field)

@@ -120,12 +120,12 @@ def test_a_scenario_is_frozen() -> None:
             "placement: 'wrst' is not allowed: one of random, worst (did you mean 'worst'?)",
         ),
         (
-            {"placement": [0, 1]},
-            "placement: [0, 1] is not allowed: one of random, worst, or different replica ids",
+            {"placement": [-1, 1]},
+            "placement: [-1, 1] is not allowed: one of random, worst, or different replica ids",
         ),
         ({"placement": [1, 1]}, "placement: [1, 1] is not allowed"),
         ({"placement": []}, "placement: [] is not allowed"),
-        ({"placement": [3, 10]}, "placement: (3, 10) is not allowed: replica ids from 1 to 9"),
+        ({"placement": [3, 10]}, "placement: (3, 10) is not allowed: replica ids from 0 to 9"),
         ({"placement": [3], "byzantine_ratio": 0.3}, "byzantine_ratio: 0.3 is not allowed: left out where"),
         (
             {"topolgy": "mesh"},

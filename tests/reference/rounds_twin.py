@@ -7,7 +7,11 @@ the k-th arrival comes out of ``sorted``, floods are Dijkstra's algorithm, delay
 
 Where the engine approximates, the twin keeps the same rule: a replica takes messages of a later round in after its quorum of the
 earlier one; waits at relays, and the laws of waits behind other operations, are given; a replica handles what an earlier round
-left over in the CPU time of the round before the present one, and receives it at the present size.
+left over in the CPU time of the round before the present one, and receives it at the present size; and where there is such, it
+handles likewise what counts for nothing in the present one. Over relays an invalid message is as long on its way as the valid one
+that it follows. Who never gets so far as to start a timer is left behind by the views that follow.
+
+The way through views that fail is in `views_twin`.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from typing import Any
 
 from tests.reference.delay_twin import CLIENT, INF, OPERATION, DelayLaw, exponential, single, stream_key, threefry, uniform, unit
 
+PROPOSAL = 1
+"""Round of the protocol in which the primary proposes."""
 PARTS = ("propagation", "transmission", "cpu", "queueing", "retransmission", "view_change")
 
 
@@ -37,9 +43,12 @@ class Link:
 class Cluster:
     """A replicate of a scenario in plain terms.
 
-    Each of `rounds` is a dict: kind ("to_primary", "among", "to_client"), senders and receivers (live nodes), need (receiver ->
-    arrivals from others), bytes, handle (node -> CPU ms of a received message), sign, send and quorum (CPU ms of a new message,
-    of a copy, and of a quorum that is complete), addressed (sender -> nodes it sends to, in any order).
+    Each of `rounds`, in the order of an operation's way, is a dict: kind ("to_primary", "to_all", "among", "to_client"), primary,
+    senders and receivers (live nodes), need (receiver -> arrivals from others), bytes, handle (node -> CPU ms of a received
+    message), sign, send and quorum (CPU ms of a new message, of a copy, and of a quorum that is complete), addressed (sender ->
+    nodes it sends to, in any order), sides (live node -> values for which it votes), stream (of its draws), column (where it is
+    counted), and timer (ms for which replicas wait before they enter it) from the end of the round at place base, -1 for the
+    start, None where they do not.
     """
 
     nodes: int
@@ -72,6 +81,20 @@ class Cluster:
     commit_round: int
     commit_need: int
     client_need: int
+    columns: int
+    """By which messages are counted."""
+    honest: frozenset[int]
+    dropping: frozenset[int] = frozenset()
+    """Nodes that pass nothing on, besides the silent ones."""
+    hold_ms: dict[int, float] = field(default_factory=dict)
+    """By how much a node's own messages leave late."""
+    invalid: dict[int, int] = field(default_factory=dict)
+    """Invalid messages that a node sends after each of its own to replicas."""
+
+    @cached_property
+    def proposal(self) -> int:
+        """Place of the last proposal."""
+        return max(place for place, table in enumerate(self.rounds) if table["column"] == PROPOSAL)
 
     @cached_property
     def around(self) -> dict[int, list[int]]:
@@ -89,6 +112,7 @@ class Message:
     arrival: float
     parts: dict[str, float] = field(default_factory=dict)
     repeats: int = 0
+    counts: bool = True
 
 
 @dataclass
@@ -98,6 +122,8 @@ class Replica:
     uplink_free: float = 0.0
     downlink_free: float = 0.0
     left_over: list[Message] = field(default_factory=list)
+    surplus: int = 0
+    """Messages sent to it beyond those that its rounds needed, whether they ever come or not."""
 
     def compute(self, ready: float, duration: float) -> tuple[float, float]:
         """Run a job on the core that is free first; returns its begin and end."""
@@ -118,6 +144,9 @@ class Result:
     """In the order of `PARTS`."""
     last_ms: float
     """The latest time at which anything was finished; the scale of what single precision may be off."""
+    violated: bool
+    close: list[float]
+    """How near messages came to the end of their receiver's round, for those that did not decide it, ms."""
 
 
 def kth(values: list[float], k: int) -> float:
@@ -129,11 +158,11 @@ class Operation:
 
     def __init__(self, cluster: Cluster, seed: int, operation: int, replicate: int):
         self.cluster = cluster
-        count = len(cluster.rounds)
-        streams = [stream_key(seed, OPERATION, r) for r in range(count + 2)]
+        count, after = len(cluster.rounds), cluster.rounds[-1]["column"] + 1
         self.number = operation
-        self.keys = [threefry(stream, (operation, replicate)) for stream in streams[:-1]]
-        self.keys.append(threefry(streams[-1], (operation // 16, replicate)))
+        streams = [stream_key(seed, OPERATION, stream) for stream in [table["stream"] for table in cluster.rounds] + [after]]
+        self.keys = [threefry(stream, (operation, replicate)) for stream in streams]
+        self.keys.append(threefry(stream_key(seed, OPERATION, after + 1), (operation // 16, replicate)))
         live = [i for i in range(cluster.nodes) if i not in cluster.silent]
         self.client = live[int(uniform(seed, CLIENT, operation, replicate) * len(live))]
         self.replicas = {i: Replica(0.0, [0.0] * cluster.cores) for i in live}
@@ -142,13 +171,15 @@ class Operation:
         self.out: dict[int, float] = {}
         self.deciding: list[dict[int, Message | None]] = []
         self.sent, self.useful, self.repeats = [0] * count, [0] * count, [0] * count
+        self.close: list[float] = []
 
     def run(self) -> Result:
         cluster = self.cluster
         latency, last = INF, None
         for r, table in enumerate(cluster.rounds):
             self.deciding.append({})
-            if table["kind"] == "to_primary":
+            self.wait_for_timers(table)
+            if table["kind"] in ("to_primary", "to_all"):
                 self.request(r)
             elif table["kind"] == "among":
                 self.depart(r)
@@ -157,11 +188,38 @@ class Operation:
                 self.depart(r)
                 latency, last = self.reply(r)
             self.history.append({i: replica.ready for i, replica in self.replicas.items()})
-        committed = kth(list(self.history[cluster.commit_round].values()), cluster.commit_need)
-        commit = committed - self.history[0][cluster.primary] if committed < INF else INF
+        sides, done = cluster.rounds[-1]["sides"], self.history[cluster.commit_round]
+        committed = kth([done[i] for i in done if len(sides[i]) == 1], cluster.commit_need)
+        commit = committed - self.proposed if committed < INF else INF
+        values = {value for i in cluster.honest if done[i] < INF for value in sides[i]}
         ends = [time for times in self.history for time in times.values()] + [latency]
         last_ms = max(time for time in [0.0, *ends] if time < INF)
-        return Result(latency, commit, self.sent, self.useful, self.repeats, self.breakdown(latency, last), last_ms)
+        counts = [self.by_column(counted) for counted in (self.sent, self.useful, self.repeats)]
+        return Result(latency, commit, *counts, self.breakdown(latency, last), last_ms, len(values) > 1, self.close)
+
+    @property
+    def proposed(self) -> float:
+        """When the primary of the view that serves made its proposal."""
+        return self.history[self.cluster.proposal - 1].get(self.cluster.primary, INF)
+
+    def by_column(self, counted: list[int]) -> list[int]:
+        total = [0] * self.cluster.columns
+        for table, count in zip(self.cluster.rounds, counted, strict=True):
+            total[table["column"]] += count
+        return total
+
+    def wait_for_timers(self, table: dict[str, Any]) -> None:
+        """Let replicas enter a round when their time-out is over, where it is one that brings them there."""
+        if table["base"] is None:
+            return
+        for i, replica in self.replicas.items():
+            began = self.history[table["base"]][i] if table["base"] >= 0 else 0.0
+            replica.ready = began + table["timer"]
+
+    def counted(self, r: int, i: int, j: int) -> bool:
+        """Whether a message of i counts at j: they vote for a common value, or j for a wrong one and i for A."""
+        sides = self.cluster.rounds[r]["sides"]
+        return bool(sides[i] & (sides[j] or {"A"}))
 
     def waits(self, where: int) -> float:
         """How long the operation waits behind others, in means: not, or exponential; 16 operations in turn share the law out.
@@ -186,7 +244,7 @@ class Operation:
     def carry(self, r: int, root: int, leaf: int, ends: tuple[int, int], leave: float) -> Message:
         """Send one message from node to node along its path; `ends` are (receiver, sender) in the counter."""
         cluster, table = self.cluster, self.cluster.rounds[r]
-        message = Message(ends[1], r, leave, dict.fromkeys(PARTS, 0.0))
+        message = Message(root, r, leave, dict.fromkeys(PARTS, 0.0))
         node, hop = leaf, 0
         while node != root:
             if cluster.dissemination == "direct":
@@ -208,18 +266,22 @@ class Operation:
         return message
 
     def request(self, r: int) -> None:
-        cluster, primary = self.cluster, self.cluster.primary
-        replica, handle = self.replicas[primary], self.cluster.rounds[r]["handle"][primary]
-        message = self.carry(r, self.client, primary, (primary, cluster.nodes), 0.0)
-        message.arrival += self.behind(self.client, primary)
-        if message.arrival < INF:
+        """Carry the client's request to the primary, or to all replicas."""
+        cluster, table = self.cluster, self.cluster.rounds[r]
+        self.sent[r] = 1 if table["kind"] == "to_primary" else cluster.nodes
+        for j in table["receivers"]:
+            replica = self.replicas[j]
+            message = self.carry(r, self.client, j, (j, cluster.nodes), replica.ready)
+            message.arrival += self.behind(self.client, j)
+            self.repeats[r] += message.repeats
+            if message.arrival == INF:
+                replica.ready = INF
+                continue
             replica.downlink_free = message.arrival
-            _, end = replica.compute(message.arrival, handle)
-            replica.ready = end + self.waits(0) * cluster.cpu_wait[primary]
-            self.deciding[r][primary] = message
-        else:
-            replica.ready = INF
-        self.sent[r], self.useful[r], self.repeats[r] = 1, int(message.arrival < INF), message.repeats
+            _, end = replica.compute(message.arrival, table["handle"][j])
+            replica.ready = end + self.waits(0) * cluster.cpu_wait[j]
+            self.deciding[r][j] = message
+            self.useful[r] += 1
 
     def depart(self, r: int) -> None:
         """Let every sender sign, then hand one copy after another from its CPU to its uplink."""
@@ -232,7 +294,8 @@ class Operation:
             self.sent[r] += 1 if table["kind"] == "to_client" else len(table["addressed"][i])
             copies = self.copies(r, i)
             begin, _ = replica.compute(replica.ready, table["sign"] + copies * table["send"])
-            self.out[i] = begin + table["sign"] + table["send"] + self.waits(0) * cluster.nic_wait[i]
+            hold_ms = cluster.hold_ms.get(i, 0.0)
+            self.out[i] = begin + table["sign"] + table["send"] + self.waits(0) * cluster.nic_wait[i] + hold_ms
             self.starts[i] = []
             for k in range(copies):
                 self.starts[i].append(max(self.out[i] + k * table["send"], replica.uplink_free))
@@ -242,7 +305,8 @@ class Operation:
         table = self.cluster.rounds[r]
         if table["kind"] == "to_client":
             return 1
-        return len(self.cluster.around[i]) if self.cluster.dissemination == "gossip" else len(table["addressed"][i])
+        each = len(self.cluster.around[i]) if self.cluster.dissemination == "gossip" else len(table["addressed"][i])
+        return each * (1 + self.cluster.invalid.get(i, 0))
 
     def deliver(self, r: int) -> None:
         """Carry the messages of a round among replicas, and complete it where enough arrive."""
@@ -251,18 +315,35 @@ class Operation:
         for j in table["receivers"]:
             if table["need"][j] == 0:
                 continue
-            messages = []
+            messages, expected = [], 0
             for i in table["senders"]:
-                if i != j and i in self.starts:
-                    messages.append(flooded[i][j] if flooded else self.unicast(r, i, j))
+                if i == j:
+                    continue
+                invalid = cluster.invalid.get(i, 0)
+                expected += 1 + invalid
+                if i in self.starts:
+                    valid = flooded[i][j] if flooded else self.unicast(r, i, j)
+                    valid.counts = self.counted(r, i, j)
+                    messages += [valid, *(self.invalid(r, j, valid, again) for again in range(1, invalid + 1))]
             self.repeats[r] += sum(message.repeats for message in messages)
-            self.complete(r, j, [message for message in messages if message.arrival < INF])
+            self.complete(r, j, [message for message in messages if message.arrival < INF], expected)
 
-    def unicast(self, r: int, i: int, j: int) -> Message:
-        """Copies leave in the order of the ring: to i + 1, i + 2, ..."""
+    def invalid(self, r: int, j: int, valid: Message, again: int) -> Message:
+        """The `again`-th invalid message that follows a valid one to j."""
+        i, cluster, table = valid.sender, self.cluster, self.cluster.rounds[r]
+        if cluster.dissemination == "direct":
+            message = self.unicast(r, i, j, again)
+        else:
+            spacing = max(table["send"], table["bytes"] * cluster.uplink[i]) * self.copies(r, i) / (1 + cluster.invalid[i])
+            message = Message(i, r, valid.arrival + again * spacing, {}, valid.repeats)
+        message.counts = False
+        return message
+
+    def unicast(self, r: int, i: int, j: int, again: int = 0) -> Message:
+        """Copies leave in the order of the ring: to i + 1, i + 2, ..., and after the last one, if `again`, once more."""
         n = self.cluster.nodes
         order = sorted(self.cluster.rounds[r]["addressed"][i], key=lambda to: (to - i) % n)
-        message = self.carry(r, i, j, (j, i), self.starts[i][order.index(j)])
+        message = self.carry(r, i, j, (j, i + (again << 20)), self.starts[i][order.index(j) + again * len(order)])
         message.arrival += self.cluster.relay_wait.get((r, i, j), 0.0) + self.behind(i, j)
         return message
 
@@ -277,7 +358,7 @@ class Operation:
             if node in settled:
                 continue
             settled.add(node)
-            if node in cluster.silent:
+            if node in cluster.silent or (node in cluster.dropping and node != i):
                 continue
             for to, leave in self.leaves(r, i, node, arrived):
                 link = cluster.links[node, to]
@@ -293,7 +374,7 @@ class Operation:
         cluster, table = self.cluster, self.cluster.rounds[r]
         around = cluster.around[node]
         if node == i:
-            return list(zip(around, self.starts[i], strict=True))
+            return list(zip(around, self.starts[i], strict=False))
         step = max(table["send"], table["bytes"] * cluster.uplink[node])
         held = cluster.relay_wait.get((r, i, node), 0.0)
         if cluster.relay_behind:
@@ -321,18 +402,23 @@ class Operation:
         parts["propagation"] = max(0.0, arrival - self.out[i] - waiting - parts["transmission"] - parts["cpu"])
         return parts
 
-    def complete(self, r: int, j: int, messages: list[Message]) -> None:
+    def complete(self, r: int, j: int, messages: list[Message], expected: int) -> None:
         """Pass arrivals through downlink and CPU, first come first served, until the round's need is met."""
         cluster, table, replica = self.cluster, self.cluster.rounds[r], self.replicas[j]
         in_ms = table["bytes"] * cluster.downlink[j] * cluster.receptions[j]
-        queue = sorted(messages + replica.left_over, key=lambda message: (message.arrival, message.round != r))
+
+        def decides(message: Message) -> bool:
+            return message.round == r and message.counts
+
+        queue = sorted(messages + replica.left_over, key=lambda message: (message.arrival, not decides(message)))
+        other = cluster.rounds[r - 1 if replica.surplus else r]["handle"][j]
+        replica.surplus = max(0, expected + replica.surplus - table["need"][j])
         need, finished, last = table["need"][j], INF, None
         while queue and need > 0:
             message = queue.pop(0)
             replica.downlink_free = max(message.arrival, replica.downlink_free + in_ms)
-            cost = cluster.rounds[r if message.round == r else r - 1]["handle"][j]
-            _, end = replica.compute(replica.downlink_free, cost)
-            if message.round == r:
+            _, end = replica.compute(replica.downlink_free, table["handle"][j] if decides(message) else other)
+            if decides(message):
                 need, finished, last = need - 1, end, message
         replica.left_over = queue
         if need > 0:
@@ -342,16 +428,24 @@ class Operation:
             _, time = replica.compute(time, table["quorum"])
         self.deciding[r][j] = last if finished > replica.ready else None
         replica.ready = time + self.waits(0) * cluster.cpu_wait[j] + cluster.slowed.get((r, j), 0.0)
-        self.useful[r] += sum(message.arrival <= replica.ready for message in messages)
+        counting = [message for message in messages if message.counts]
+        self.useful[r] += sum(message.arrival <= replica.ready for message in counting)
+        self.close += [abs(message.arrival - replica.ready) for message in counting if message is not last]
 
     def reply(self, r: int) -> tuple[float, Message | None]:
-        n, sent = self.cluster.nodes, list(self.starts.items())
-        messages = [self.carry(r, i, self.client, (n, i), starts[0]) for i, starts in sent]
+        """Carry the replies; the client is answered when enough of them agree."""
+        n, sides = self.cluster.nodes, self.cluster.rounds[r]["sides"]
+        messages = [self.carry(r, i, self.client, (n, i), starts[0]) for i, starts in self.starts.items()]
         for message in messages:
             message.arrival += self.behind(message.sender, self.client)
-        latency = kth([message.arrival for message in messages], self.cluster.client_need)
-        arrived = [message for message in messages if message.arrival <= min(latency, 1e300)]
-        self.useful[r], self.repeats[r] = len(arrived), sum(message.repeats for message in messages)
+        self.repeats[r] = sum(message.repeats for message in messages)
+        answers = []
+        for value in ("A", "B"):
+            agreeing = [message for message in messages if value in sides[message.sender]]
+            latency = kth([message.arrival for message in agreeing], self.cluster.client_need)
+            answers.append((latency, value, [message for message in agreeing if message.arrival <= min(latency, 1e300)]))
+        latency, _, arrived = min(answers)
+        self.useful[r] = len(arrived)
         decided = [message for message in arrived if message.arrival == latency]
         return latency, decided[-1] if decided else None
 
@@ -361,7 +455,9 @@ class Operation:
         if last is None:
             return list(total.values())
         node: int | None = None
-        for r in reversed(range(len(self.cluster.rounds))):
+        since = self.cluster.proposal if self.cluster.proposal > PROPOSAL else 0
+        total["view_change"] = self.proposed if since else 0.0
+        for r in reversed(range(since, len(self.cluster.rounds))):
             table = self.cluster.rounds[r]
             message = last if node is None else self.deciding[r].get(node)
             if node in self.deciding[r] and table["kind"] == "among":

@@ -1,0 +1,230 @@
+"""Messages of one round of sixteen operations: when senders let them go, and when they reach a receiver."""
+
+import numpy as np
+
+from ._jit import inlined, subkernel
+from .codes import DIRECT, GOSSIP
+from .delay import draw_pair, hop_delay
+from .lanes import LANES, any_lane, greater, load, select, spread, spread_int, store
+from .queueing import start_job
+
+_INF = np.float32(np.inf)
+_ZERO = np.uint32(0)
+_LOSS_SCALE = np.float32(2.0**31)
+_HOP = np.uint32(1 << 20)
+"""Counter words hold the receiver in 20 bits and the hop above them; the sender, and above it the number of an invalid copy."""
+
+
+@subkernel
+def depart(rounds, machines, scratch, r):
+    """Let every sender of round r sign its message and queue the copies on its CPU and uplink."""
+    n = machines.in_ms_per_byte.size
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        at = (r * n + i) * LANES
+        ready = load(scratch.done_ms, at)
+        hold = machines.hold_ms[i]
+        if machines.contended:
+            copies = np.float32(rounds.fanout[r * n + i])
+            sign, send = rounds.sign_ms[r], rounds.send_ms[r]
+            cores_at = i * machines.cores * LANES
+            begin = greater(load(scratch.core_ms, cores_at), ready)
+            # who never gets so far keeps its CPU and uplink free: in a later view it may go on
+            goes = ready < _INF
+            work = select(goes, spread(sign + copies * send), spread(np.float32(0.0)))
+            start_job(scratch.core_ms, cores_at, machines.cores, select(goes, ready, spread(np.float32(0.0))), work)
+            first = begin + (sign + send) + hold
+            if machines.busy > np.float32(0.0):
+                first = first + load(scratch.wait, 0) * machines.nic_wait_ms[i]
+            transmission = rounds.bytes[r] * machines.out_ms_per_byte[i]
+            step = max(send, transmission)
+            backlog = load(scratch.uplink_ms, i * LANES)
+            last = greater(first + (copies - np.float32(1.0)) * step, backlog + (copies - np.float32(1.0)) * transmission)
+            store(scratch.uplink_ms, i * LANES, select(goes, last + transmission, backlog))
+            store(scratch.first_ms, at, first)
+            store(scratch.backlog_ms, at, backlog)
+            scratch.queued[r * n + i] = any_lane(first < backlog)
+        else:
+            store(scratch.first_ms, at, ready + hold)
+
+
+@inlined
+def departure(rounds, machines, scratch, r, i, position):
+    """When copy number `position` of sender i's message of round r starts onto the uplink."""
+    at = (r * machines.in_ms_per_byte.size + i) * LANES
+    first = load(scratch.first_ms, at)
+    if not machines.contended:
+        return first
+    transmission = rounds.bytes[r] * machines.out_ms_per_byte[i]
+    step = max(rounds.send_ms[r], transmission)
+    behind = np.float32(position)
+    if scratch.queued[at // LANES]:
+        return greater(first + behind * step, load(scratch.backlog_ms, at) + behind * transmission)
+    return first + behind * step
+
+
+@inlined
+def egress_position(rounds, r, i, j, n):
+    """Place of receiver j in the order in which sender i sends its copies: i + 1, i + 2, ... round the ring, or the only one."""
+    if rounds.addressed[r * n + i] == 1:
+        return 0
+    return j - i - 1 if j > i else j - i - 1 + n
+
+
+@inlined
+def heard(rounds, r, j, n):
+    """Values whose messages of round r count at j: its own, or those of honest replicas where it votes for the wrong one."""
+    return max(rounds.side[r * n + j], 1)
+
+
+@inlined
+def counts(rounds, r, i, n, values):
+    """Whether the message of round r of sender i counts for one who holds these values: they have one in common."""
+    return rounds.side[r * n + i] & values != 0
+
+
+@inlined
+def _direct_copy(rounds, paths, law, machines, scratch, bits, k0, k1, r, i, j, again):
+    """(Arrival of sender i's message of round r at j, losses); of its `again`-th invalid one where that is not 0."""
+    n = machines.in_ms_per_byte.size
+    receiver, sender = spread_int(np.uint32(j)), spread_int(np.uint32(i + again * _HOP))
+    link = j * n + i
+    threshold = paths.loss[0 if paths.loss.size == 1 else link] * _LOSS_SCALE
+    travel, extra, lost = hop_delay(bits, k0, k1, receiver, sender, spread(paths.base_ms[link]), spread(threshold), law)
+    position = egress_position(rounds, r, i, j, n) + again * rounds.addressed[r * n + i]
+    leave = departure(rounds, machines, scratch, r, i, position)
+    if machines.contended:
+        leave = leave + rounds.bytes[r] * paths.ms_per_byte[i]
+    return leave + (travel + extra), select(leave < _INF, lost, spread_int(_ZERO))
+
+
+@inlined
+def direct_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
+    """Arrivals of round r at j over direct links; returns how many."""
+    n = machines.in_ms_per_byte.size
+    receiver = spread_int(np.uint32(j))
+    repeats = load(scratch.counts, LANES)
+    common_loss = paths.loss.size == 1
+    values = heard(rounds, r, j, n)
+    even, odd = receiver, receiver
+    pair = -1
+    count = 0
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        if i == j or not counts(rounds, r, i, n, values):
+            continue
+        sender = spread_int(np.uint32(i))
+        if i >> 1 != pair:
+            pair = i >> 1
+            even, odd = draw_pair(k0, k1, receiver, sender)
+        bits = odd if i & 1 else even
+        link = j * n + i
+        threshold = paths.loss[0 if common_loss else link] * _LOSS_SCALE
+        travel, extra, lost = hop_delay(bits, k0, k1, receiver, sender, spread(paths.base_ms[link]), spread(threshold), law)
+        leave = departure(rounds, machines, scratch, r, i, egress_position(rounds, r, i, j, n))
+        if machines.contended:
+            leave = leave + rounds.bytes[r] * paths.ms_per_byte[i]
+        store(scratch.row_ms, count * LANES, leave + (travel + extra))
+        repeats = repeats + select(leave < _INF, lost, spread_int(_ZERO))
+        count += 1
+    store(scratch.counts, LANES, repeats)
+    return count
+
+
+@subkernel
+def noise_row(rounds, paths, law, machines, scratch, r, j, count):
+    """Arrivals of round r at j that count for nothing, after the `count` that do; returns how many.
+
+    An invalid message takes its sender's way, and over relays its delay, right after the one before.
+    """
+    n = machines.in_ms_per_byte.size
+    k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
+    receiver = spread_int(np.uint32(j))
+    repeats = load(scratch.counts, LANES)
+    noise = 0
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        if i == j:
+            continue
+        spacing = max(rounds.send_ms[r], rounds.bytes[r] * machines.out_ms_per_byte[i]) * rounds.fanout[r * n + i]
+        spacing /= np.float32(1 + machines.invalid[i])
+        for again in range(1 if counts(rounds, r, i, n, heard(rounds, r, j, n)) else 0, machines.invalid[i] + 1):
+            if paths.kind == DIRECT:
+                even, odd = draw_pair(k0, k1, receiver, spread_int(np.uint32(i + again * _HOP)))
+                bits = odd if i & 1 else even
+                time, lost = _direct_copy(rounds, paths, law, machines, scratch, bits, k0, k1, r, i, j, again)
+                repeats = repeats + lost
+            else:
+                if paths.kind == GOSSIP:
+                    time = load(scratch.flood_ms, (j * n + i) * LANES)
+                else:
+                    time, lost = _routed_copy(rounds, paths, law, machines, scratch, k0, k1, r, i, j)
+                    repeats = repeats + lost
+                time = time + np.float32(again) * spacing
+            store(scratch.row_ms, (count + noise) * LANES, time)
+            noise += 1
+    store(scratch.counts, LANES, repeats)
+    return noise
+
+
+@inlined
+def _routed_copy(rounds, paths, law, machines, scratch, k0, k1, r, i, j):
+    """(Arrival of sender i's message of round r at j over the shortest path, losses on the way)."""
+    n = machines.in_ms_per_byte.size
+    repeats = spread_int(_ZERO)
+    slot = rounds.relay_slot[r]
+    sender = spread_int(np.uint32(i))
+    leave = departure(rounds, machines, scratch, r, i, egress_position(rounds, r, i, j, n))
+    time = leave
+    if slot >= 0:
+        time = time + paths.relay_ms[slot, j * n + i]
+    if machines.relay_wait_ms.size > 1:
+        time = time + load(scratch.wait, LANES) * machines.relay_wait_ms[j * n + i]
+    counter = np.uint32(j)
+    at = j
+    while at != i:
+        edge = paths.last_edge[i * n + at]
+        if edge < 0:
+            time = spread(_INF)
+            break
+        threshold = spread(paths.loss[edge] * _LOSS_SCALE)
+        even, odd = draw_pair(k0, k1, spread_int(counter), sender)
+        bits = odd if i & 1 else even
+        travel, extra, lost = hop_delay(bits, k0, k1, spread_int(counter), sender, spread(paths.base_ms[edge]), threshold, law)
+        at = paths.source[edge]
+        fixed = rounds.bytes[r] * paths.ms_per_byte[edge]
+        if at != i:
+            fixed += paths.forward_ms
+        time = time + (travel + extra) + fixed
+        repeats = repeats + select(leave < _INF, lost, spread_int(_ZERO))
+        counter = np.uint32(counter + _HOP)
+    return time, repeats
+
+
+@inlined
+def routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j):
+    """Arrivals of round r at j over shortest paths, hop by hop; returns how many."""
+    n = machines.in_ms_per_byte.size
+    repeats = load(scratch.counts, LANES)
+    count = 0
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        if i != j and counts(rounds, r, i, n, heard(rounds, r, j, n)):
+            time, lost = _routed_copy(rounds, paths, law, machines, scratch, k0, k1, r, i, j)
+            store(scratch.row_ms, count * LANES, time)
+            repeats = repeats + lost
+            count += 1
+    store(scratch.counts, LANES, repeats)
+    return count
+
+
+@inlined
+def gossip_row(rounds, machines, scratch, r, j):
+    n = machines.in_ms_per_byte.size
+    count = 0
+    for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
+        i = rounds.senders[s]
+        if i != j and counts(rounds, r, i, n, heard(rounds, r, j, n)):
+            store(scratch.row_ms, count * LANES, load(scratch.flood_ms, (j * n + i) * LANES))
+            count += 1
+    return count

@@ -1,0 +1,81 @@
+"""Queues at relays: how long they hold messages of one operation back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prsm_kernels import Machines, Paths, Rounds
+from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP
+from prsm_scale.network import Floats, Network, ms_per_byte, queue_at_relays, transit
+from prsm_scale.resources import JobCosts
+from prsm_scale.views import NO_WAIT, Course
+
+if TYPE_CHECKING:
+    from prsm_scale.system import Plan
+
+Ids = NDArray[np.int32]
+
+
+def addressed_replicas(rounds: Rounds, r: int, n: int) -> NDArray[np.uint8]:
+    """Replicas to which messages of a round among replicas are sent, the silent ones too; shape (n,)."""
+    receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
+    wanted = np.full(n, rounds.addressed[r * n : (r + 1) * n].max() > 1, np.uint8)
+    wanted[receivers] = 1
+    return wanted
+
+
+def _service_ms(plan: Plan, network: Network, senders: Ids, receivers: NDArray[np.uint8], job: JobCosts) -> Floats:
+    """How long a relay is busy with each message of a round: its CPU or its uplink, whichever takes longer.
+
+    Returns
+    -------
+    ndarray of float32, shape (n * n,)
+        [sender * n + relay].
+    """
+    n = plan.scenario.nodes
+    line = job.size_bytes * ms_per_byte(plan.links.uplink_mbps)
+    passing = (job.transit_ms + job.send_ms) / plan.profile.cores
+    if network.kind == GOSSIP:
+        onward = network.degree - 1
+        busy = onward * np.maximum(line, passing)
+        return np.broadcast_to(busy, (n, n)).astype(np.float32).ravel()
+    through = transit(network, senders, receivers).through
+    return (through * np.maximum(line, passing)).astype(np.float32).ravel()
+
+
+def relay_queues(plan: Plan, network: Network, way: Course, rounds: Rounds, machines: Machines) -> tuple[Ids, Paths]:
+    """Walk through the rounds with mean delays, and work out how long relays hold each message back."""
+    count, n = rounds.kind.size, plan.scenario.nodes
+    slots = np.full(count, -1, np.int32)
+    if not network.relayed or not machines.contended:
+        return slots, network.paths
+    distance = network.distance_ms.reshape(n, n)
+    times = [np.zeros(n, np.float32)]
+    queues: list[Floats] = []
+    for r, leg in enumerate(way.legs):
+        time = times[-1].copy() if leg.base == NO_WAIT else times[leg.base + 1] + np.float32(leg.timer_ms)
+        times.append(time)
+        if rounds.kind[r] != AMONG_REPLICAS:
+            continue
+        senders = rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]]
+        receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
+        arrival = time[senders, None] + distance[senders]
+        if senders.size > 1:
+            wanted = addressed_replicas(rounds, r, n)
+            service = _service_ms(plan, network, senders, wanted, leg.job)
+            queue = queue_at_relays(network, time, senders, service)
+            slots[r] = len(queues)
+            queues.append(queue)
+            if network.kind != GOSSIP:
+                arrival = arrival + queue.reshape(n, n).T[senders]
+        arrival[np.arange(senders.size), senders] = np.inf
+        for j in receivers:
+            need = rounds.need[r * n + j]
+            if need > 0:
+                row = arrival[:, j]
+                time[j] = max(time[j], np.partition(row, need - 1)[need - 1] if need <= row.size else np.inf)
+    relay_ms = np.stack(queues) if queues else network.paths.relay_ms
+    return slots, network.paths._replace(relay_ms=np.ascontiguousarray(relay_ms))
