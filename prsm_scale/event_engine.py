@@ -104,7 +104,7 @@ class _Job:
         """
         system, window = self._system(replicate), self.scenario.window
         at_rest = replace(self.plan, scenario=self.scenario.model_copy(update={"rate": 0.0, "clients": None}))
-        idle, alone = EventRun(replace(system, plan=at_rest), replicate, self._settling), self._alone(system)
+        idle, alone = EventRun(replace(system, plan=at_rest), replicate, self._settling).settle(), self._alone(system)
         self._carry_on(idle, alone)
         latency_ms = float(np.min(idle.operations(alone).latency_ms))
         if not math.isfinite(latency_ms):
@@ -112,7 +112,8 @@ class _Job:
         busiest_ms = max(mean_demands([_measured_work(idle, alone)]).values())
         held = latency_ms / busiest_ms if busiest_ms > 0.0 else math.inf
         clients = int(min(2.0 * window, _SATURATING * held + 8.0))
-        run, count = EventRun(system, replicate, warmup=2 * clients, clients=clients), max(16 * clients, 400)
+        run = EventRun(system, replicate, warmup=2 * clients, clients=clients).settle()
+        count = max(16 * clients, 400)
         while True:
             self._carry_on(run, count)
             state = run.state
@@ -141,7 +142,7 @@ class _Job:
             warmup = scenario.warmup
         if rate == 0.0 and not scenario.clients:
             warmup = self._settling
-        self.runs = [EventRun(self._system(k), k, warmup, last) for k in range(replicates)]
+        self.runs = [EventRun(self._system(k), k, warmup, last).settle() for k in range(replicates)]
         self._go()
         while scenario.operations is None and not self.overloaded:
             operations = self.joined()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from prsm_kernels import uniforms
 from prsm_kernels.event_state import grow, make_state, record_margin
 from prsm_kernels.event_types import (
+    CLIENT_VIEW,
     CLOSED,
     COUNTED,
     COUNTED_END,
@@ -34,6 +35,7 @@ from prsm_kernels.event_types import (
 )
 from prsm_kernels.events import begin_events, run_events
 from prsm_kernels.rng import DOMAIN_ARRIVAL
+from prsm_scale.behaviours import PrimaryPolicy
 from prsm_scale.engine import client_sites
 from prsm_scale.event_tables import event_faults, event_table
 from prsm_scale.outcome import Operations
@@ -129,6 +131,14 @@ class EventRun:
         self.state = make_state(self.table, system.paths, machines, self.limits, self.faults, links, last or _ENDLESS)
         self._more_operations(256)
         self._begun = False
+
+    def settle(self) -> EventRun:
+        """Let the run begin in the first view that serves, those before it left behind; where primaries rotate, in view 0."""
+        scenario, state = self.system.plan.scenario, self.state
+        if self.limits.faulty and scenario.primary_policy == PrimaryPolicy.STABLE:
+            view = self.system.primary
+            state.in_view[:], state.wanted[:], state.scalars[CLIENT_VIEW] = view, view, view
+        return self
 
     @property
     def start_ms(self) -> NDArray[np.float64]:

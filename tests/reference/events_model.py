@@ -38,7 +38,6 @@ class Parts(NamedTuple):
     transmission: float = 0.0
     cpu: float = 0.0
     retransmission: float = 0.0
-    view_change: float = 0.0
 
     def plus(self, **more: float) -> Parts:
         return self._replace(**{name: getattr(self, name) + ms for name, ms in more.items()})
@@ -92,6 +91,10 @@ class Operation:
         self.seen: dict[tuple[int, int, int, int], int] = {}
         """Round, sender, invalid and node -> `Message.turn` of the latest such flooded message that has come to the node."""
         self.commits, self.replies, self.over, self.failed = 0, 0, False, False
+        self.changing_ms = 0.0
+        """When a copy of a view change for it last began to cross a link, or came."""
+        self.failing_ms = 0.0
+        """From the start to the proposal that has been answered, if views failed before it."""
         self.parts, self.proposed, self.committed, self.latency_ms, self.flight_ms = Parts(), INF, INF, INF, INF
         self.sent, self.useful, self.repeats, self.transmissions = ([0] * rounds for _ in range(4))
 
@@ -102,8 +105,9 @@ class Operation:
     @property
     def breakdown_ms(self) -> list[float]:
         """In the order of `rounds_twin.PARTS`; what nothing else explains is queueing."""
-        waited = {"queueing": self.latency_ms - sum(self.parts)} if self.latency_ms < INF else {}
-        return list((dict.fromkeys(PARTS, 0.0) | self.parts._asdict() | waited).values())
+        parts = self.parts._asdict() | {"view_change": self.failing_ms}
+        waited = {"queueing": self.latency_ms - sum(parts.values())} if self.latency_ms < INF else {}
+        return list((dict.fromkeys(PARTS, 0.0) | parts | waited).values())
 
 
 @dataclass

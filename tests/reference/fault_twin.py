@@ -71,8 +71,6 @@ class FaultyOperation(Operation):
         self.early: dict[int, int] = {}
         """Replica -> latest view, later than its own, of which it has votes."""
         self.views, self.violated, self.alarm = 0, False, 0
-        self.changing_ms = 0.0
-        """When a copy of a view change for it last began to cross a link, or came."""
 
 
 @dataclass
@@ -190,8 +188,10 @@ class FaultSimulation(Simulation):
     def ask(self, operation: FaultyOperation, to: list[int], number: int = 0) -> None:
         super().ask(operation, to, number)
         if self.faults.timing:
-            everyone, wait = list(range(self.cluster.nodes)), self.faults.timing.client_timeout_ms * 2.0**number
-            operation.alarm = self.schedule(self.now + wait, lambda: self.ask(operation, everyone, number + 1))
+            again_ms = self.now + self.faults.timing.client_timeout_ms * 2.0**number
+            if again_ms < operation.start_ms + self.load.timeout_ms:  # else it gives up
+                everyone = list(range(self.cluster.nodes))
+                operation.alarm = self.schedule(again_ms, lambda: self.ask(operation, everyone, number + 1))
 
     def agreed(self, message: Message) -> int:
         operation, side = message.operation, self.side(message.operation, message.view, message.sender)
@@ -202,6 +202,7 @@ class FaultSimulation(Simulation):
         if agreed == self.cluster.client_need:
             self.answered = max(self.answered, message.view)
             operation.views = max(0, message.view - operation.first_view)
+            operation.failing_ms = operation.proposed - operation.start_ms if operation.views else 0.0
         return agreed
 
     def end(self, operation: FaultyOperation) -> None:
@@ -272,7 +273,7 @@ class FaultSimulation(Simulation):
         prepared = [value for value in (1, 2) if any(self.is_a(j, "") for j in operation.prepared[value])]
         operation.value[self.view[i]] = min(prepared, default=1)
         if self.view[i] > operation.first_view:
-            operation.chain_of[i] = Parts(view_change=self.now - operation.start_ms)
+            operation.chain_of[i] = Parts()
         super().propose(operation, i)
 
     def committed(self, operation: FaultyOperation, i: int) -> None:
@@ -409,7 +410,7 @@ class FaultSimulation(Simulation):
         self.entered_ms.setdefault(view, self.now)
         me.again, me.changing, me.enough = 0, False, False
         for one in self.operations:
-            one.entered[i] = one.completed[i] = NEVER
+            one.entered[i], one.completed[i], one.chain_of[i] = NEVER, NEVER, Parts()
             leads = i == self.primary(one, view)
             if one.over:
                 one.completed[i] = self.last
