@@ -81,6 +81,7 @@ inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(forcein
 subkernel: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(**_internal)
 """Decorator of the larger pieces. Not callable from Python."""
 
+
 def uncounted_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """`kernel` for code that makes no arrays, without reference counts."""
     return kernel(function, _nrt=False)

@@ -144,9 +144,9 @@ class Simulation:
         """The event, unless the replica has left its view before."""
         return event
 
-    def leave(self, copy: Copy) -> None:
-        """A replica has made a copy of a message."""
-        self.ready(copy)
+    def held_ms(self, copy: Copy) -> float:
+        """By how much a copy that a replica begins to make now will be ready late."""
+        return 0.0
 
     def trouble(self, hop: tuple[int, int]) -> tuple[float, float]:
         """(loss, delay in ms) on a hop beyond what the link has."""
@@ -419,7 +419,10 @@ class Simulation:
         if self.at_once:
             job.end()
             for _, copy in job.copies:
-                self.leave(copy)
+                if held_ms := self.held_ms(copy):
+                    self.schedule(self.now + held_ms, self.while_up(node, lambda copy=copy: self.ready(copy)))
+                else:
+                    self.ready(copy)
         else:
             (self.machines[node].own if own else self.machines[node].received).append(job)
             self.dispatch(node)
@@ -431,7 +434,8 @@ class Simulation:
             job = (machine.own or machine.received).popleft()
             machine.idle -= 1
             for after, copy in job.copies:
-                self.schedule(self.now + pace * after, self.while_up(node, lambda copy=copy: self.leave(copy)))
+                ready_ms = self.now + pace * after + self.held_ms(copy)
+                self.schedule(ready_ms, self.while_up(node, lambda copy=copy: self.ready(copy)))
             self.schedule(self.now + pace * job.ms, self.while_up(node, lambda job=job: self.finish(node, job)))
 
     def finish(self, node: int, job: Job) -> None:

@@ -4,7 +4,8 @@ Sides, what counts, safety, and who does what when are derived here; lengths of 
 
 Values are 1 (A) and 2 (B), and sides are sets of them, as on that page. Where both pages leave it open: replicas that delay,
 flood or drop are dealt to the sides of an equivocating primary's proposal like honest ones; the client's time-out is set after
-its request is sent; a row of a script holds before anything else happens at its time; a crash sets k to 0.
+its request is sent; a row of a script holds before anything else happens at its time, `hold_ms` for what a replica then begins to
+make; a crash sets k to 0.
 """
 
 from __future__ import annotations
@@ -469,15 +470,11 @@ class FaultSimulation(Simulation):
     def passes_on(self, node: int) -> bool:
         return not self.is_a(node, "drop_relay")
 
-    def leave(self, copy: Copy) -> None:
-        node = copy.at
-        own = copy.message.sender == node
-        hold = self.faults.timing.hold_ms if own and self.is_a(node, "delay") else 0.0
-        hold += self.row.hold_ms[node] if own and self.row else 0.0
-        if hold:
-            self.schedule(self.now + hold, self.while_up(node, lambda: self.ready(copy)))
-        else:
-            self.ready(copy)
+    def held_ms(self, copy: Copy) -> float:
+        if copy.message.sender != copy.at:
+            return 0.0
+        behaving = self.faults.timing.hold_ms if self.is_a(copy.at, "delay") else 0.0
+        return behaving + (self.row.hold_ms[copy.at] if self.row else 0.0)
 
     def apart(self, hop: tuple[int, int]) -> bool:
         return self.row is not None and self.row.group[hop[0]] != self.row.group[hop[1]]
