@@ -16,7 +16,7 @@ from prsm_kernels.event_types import EventScript
 from prsm_scale.capacity import demands, work_of
 from prsm_scale.events import EventRun
 from prsm_scale.view_change import timing_of
-from tests.kernels.test_events_twin import FREE, INF, assert_alike, faults_of, load_of, prepare, tolerance_ms
+from tests.kernels.test_events_twin import FREE, INF, assert_alike, end_ms, faults_of, load_of, prepare, tolerance_ms
 from tests.kernels.test_twin import COSTS, ROUTES
 from tests.reference import fault_twin as twin
 
@@ -61,8 +61,11 @@ def compare(case: dict[str, Any], count: int = 16, replicate: int = 0, changes: 
     assert_alike(system, got, events.start_ms[:count], expected, slack, breakdown=script is None)
     for field in ("views", "violated"):
         np.testing.assert_array_equal(getattr(state, field)[:count], [getattr(one, field) for one in expected], field)
-    entered = {view: time for view, time in enumerate(state.entered_ms.tolist()) if time < INF}
-    assert entered == pytest.approx(entered_ms, rel=0, abs=slack)
+    last_ms = end_ms(system, expected)
+    if system.plan.scenario.rate or system.plan.scenario.clients:  # at rest starts are not compared
+        entered = {view: time for view, time in enumerate(state.entered_ms.tolist()) if time < last_ms}
+        entered_ms = {view: time for view, time in entered_ms.items() if time < last_ms}
+        assert entered == pytest.approx(entered_ms, rel=0, abs=slack)
 
 
 def mixed_cases(count: int, key: int, loads: list[str]) -> list[dict[str, Any]]:
@@ -125,12 +128,13 @@ UNSETTLED = {
     "hold-random-routed-ideal-12-flood-stable-busy",
     "slow-star-gossip-lan-7-silent:0.34,delay:0.33,drop_relay:0.33-rotating-busy",
 }
-"""Cases in which engine and twin differ, and which of them errs has not been found."""
+"""Entering a view, the engine goes on with the first operation under way, but its cores take received copies before the others;
+docs/events.md lets those wait. It shows where several operations are under way and cores are few."""
 
 
 def case_of(key: str, *values: Any) -> Any:
     """A parametrised case; one that is not settled is expected to fail."""
-    marks = [pytest.mark.xfail(reason="engine and twin differ, which errs is not known")] if key in UNSETTLED else []
+    marks = [pytest.mark.xfail(reason="cores take received copies in between")] if key in UNSETTLED else []
     return pytest.param(*values, id=key, marks=marks)
 
 

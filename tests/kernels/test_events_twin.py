@@ -191,6 +191,11 @@ def compare(case: dict[str, Any], count: int = 24, replicate: int = 0) -> None:
     assert_alike(system, got, start_ms, expected, tolerance_ms(system, expected))
 
 
+def end_ms(system: System, expected: list[twin.Operation]) -> float:
+    """When the last operation was answered or given up."""
+    return max(one.start_ms + min(one.latency_ms, system.plan.scenario.operation_timeout_ms) for one in expected)
+
+
 def assert_alike(
     system: System, got: Any, start_ms: np.ndarray, expected: list[twin.Operation], slack: float, breakdown: bool = True
 ) -> None:
@@ -200,8 +205,7 @@ def assert_alike(
     until a timer that nobody needs has run out.
     """
     scenario, inner = system.plan.scenario, len(system.plan.jobs)
-    last_ms = max(one.start_ms + min(one.latency_ms, scenario.operation_timeout_ms) for one in expected)
-    over = np.array([one.changing_ms < last_ms for one in expected])
+    over = np.array([one.changing_ms < end_ms(system, expected) for one in expected])
     for field in ("sent", "useful", "repeats", "transmissions"):
         found, counts = getattr(got, field), np.array([getattr(one, field) for one in expected])
         counts = counts[:, : found.shape[1]]  # view changes are counted where there are faults
