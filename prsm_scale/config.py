@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from functools import cached_property, lru_cache
@@ -45,6 +44,7 @@ from prsm_scale.errors import UsageError
 from prsm_scale.laws import from_folder, law_file
 from prsm_scale.nodes import FEWEST_NODES, MOST_NODES, parse_nodes
 from prsm_scale.settings import ONLY_WITH, Settings, setting
+from prsm_scale.validation import read_toml
 
 if TYPE_CHECKING:
     from prsm_scale.topology import TopologyGraph
@@ -146,6 +146,10 @@ class Scenario(Settings):
     @field_serializer("protocol")
     def _protocol_name(self, value: Any) -> str:
         return str(getattr(value, "name", value))
+
+    def but(self, **changes: Any) -> Scenario:
+        """The scenario with some settings changed, checked like any other."""
+        return Scenario(**({name: getattr(self, name) for name in Scenario.model_fields} | changes))
 
     @property
     def byzantine_count(self) -> int:
@@ -279,12 +283,7 @@ def load_sweep(path: str | Path, **overrides: Any) -> Sweep:
 def read_config(path: str | Path) -> dict[str, Any]:
     """Settings of a TOML file, paths in it relative to its own folder; see `load_sweep`."""
     file = Path(path)
-    try:
-        settings = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError("config", str(path), f"a TOML file that can be read ({error.strerror})") from None
-    except ValueError as error:
-        raise UsageError("config", str(path), f"a file in TOML ({error})") from None
+    settings = read_toml(path, "config")
     for name, located in _FROM_FOLDER.items():
         if name in settings:
             value = settings[name]

@@ -66,6 +66,12 @@ _JOBS = np.array([RECEIVE, FORWARD, DUPLICATE, FORWARD, SEND, CHECK])
 """Names of a log's numbers, `prsm_kernels.event_types.MARK_STARTED` ... and `HANDLE` ..."""
 
 
+def gaps_ms(scenario: Any, operation: NDArray[np.uint32], replicate: int) -> NDArray[np.float64]:
+    """Times by which operations of an open loop start after the ones before them."""
+    gaps: NDArray[np.float64] = -np.log(uniforms(scenario.seed, DOMAIN_ARRIVAL, operation, replicate)) / scenario.proposals_per_ms
+    return gaps
+
+
 class EventRun:
     """One replicate on the events engine, from an empty system on; it can be asked for more operations again and again.
 
@@ -167,8 +173,7 @@ class EventRun:
         number = np.arange(old, self.state.ended.size, dtype=np.uint32)
         self.state.client[old:] = client_sites(self.system, number, np.full(number.size, self.replicate, np.uint32))
         if self.limits.mode == OPEN:
-            seed = self.system.plan.scenario.seed
-            gaps = -np.log(uniforms(seed, DOMAIN_ARRIVAL, number, self.replicate)) / self.rate_per_ms
+            gaps = gaps_ms(self.system.plan.scenario, number, self.replicate)
             before = self.state.start_ms[old - 1] if old else 0.0
             self.state.start_ms[old:] = before + np.cumsum(gaps)
 

@@ -182,9 +182,9 @@ def measure(seen: Observed, timing: Timing, batch: int = 1) -> dict[str, Any]:
         "late": int((seen.answered & (seen.views > 0)).sum()),
         "view_changes": seen.views_ms.size,
         "safety_violations": int(np.count_nonzero(seen.violated)),
-        **_latencies("baseline", seen, seen.start_ms + seen.latency_ms <= first),
+        **_latencies("baseline_", seen, seen.start_ms + seen.latency_ms <= first),
         "faulty_ops_per_second": per_second * inside / (last - first) if last > first else None,
-        **_latencies("faulty", seen, (seen.start_ms > first) & (seen.start_ms <= last)),
+        **_latencies("faulty_", seen, (seen.start_ms > first) & (seen.start_ms <= last)),
         "time_to_new_view_ms": float(later[0] - first) if later.size else None,
         **_availability(answers_ms, schedule, timing, per_second),
     }
@@ -193,7 +193,7 @@ def measure(seen: Observed, timing: Timing, batch: int = 1) -> dict[str, Any]:
 def _latencies(name: str, seen: Observed, chosen: NDArray[np.bool_]) -> dict[str, float | None]:
     latency = seen.latency_ms[chosen & seen.answered]
     median, p99 = np.quantile(latency, (0.5, 0.99)).tolist() if latency.size else (None, None)
-    return {f"{name}_median_latency_ms": median, f"{name}_p99_latency_ms": p99}
+    return {f"{name}median_latency_ms": median, f"{name}p99_latency_ms": p99}
 
 
 def _availability(answers_ms: Times, schedule: Schedule, timing: Timing, per_second: float) -> dict[str, Any]:
@@ -235,8 +235,6 @@ def timeline(seen: Observed, bin_ms: float, batch: int = 1) -> list[dict[str, An
     rows = []
     for number, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
         here = place == number
-        latency = seen.latency_ms[here & seen.answered]
-        median, p99 = np.quantile(latency, (0.5, 0.99)).tolist() if latency.size else (None, None)
         rows.append({
             "replicate": seen.replicate,
             "begin_ms": float(begin),
@@ -245,8 +243,7 @@ def timeline(seen: Observed, bin_ms: float, batch: int = 1) -> list[dict[str, An
             "answered": int(answers[number]),
             "failed": int((here & (seen.ended == FAILED)).sum()),
             "ops_per_second": 1000.0 * batch * float(answers[number]) / float(end - begin),
-            "median_latency_ms": median,
-            "p99_latency_ms": p99,
+            **_latencies("", seen, here),
             "views_entered": int(views[number]),
         })  # fmt: skip
     return rows

@@ -7,21 +7,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from prsm_kernels import uniforms
 from prsm_kernels.event_types import LAST_OPERATION
-from prsm_kernels.rng import DOMAIN_ARRIVAL
 from prsm_scale.axes import Engine
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.errors import UsageError
-from prsm_scale.events import EventRun
+from prsm_scale.events import EventRun, gaps_ms
 from prsm_scale.fault_columns import FAULT_COLUMNS, TIMELINE_COLUMNS
 from prsm_scale.fault_metrics import Observed, measure, timeline
 from prsm_scale.fault_schedule import Schedule, event_script, make_schedule
@@ -221,8 +218,7 @@ def sensible_rate(scenario: Scenario) -> float:
 
     80 in the time-out of a view, and at most a fifth of the capacity of the rounds engine.
     """
-    settings = {name: getattr(scenario, name) for name in Scenario.model_fields}
-    idle = Scenario(**(settings | {"engine": Engine.ROUNDS, "clients": None, "rate": 0.0, "operations": _OF_CAPACITY}))
+    idle = scenario.but(engine=Engine.ROUNDS, clients=None, rate=0.0, operations=_OF_CAPACITY)
     per_ms = min(_PER_TIMEOUT / timing_of(scenario).view_timeout_ms, _LOAD * simulate_scenario(idle).capacity.saturation_per_ms)
     return float(f"{1000.0 * scenario.batch * per_ms:.2g}")
 
@@ -235,14 +231,14 @@ def plan_scripts(scenario: Scenario, scripts: Sequence[FaultScript]) -> Planned:
     UsageError
         One line for each fault.
     """
-    settings = {name: getattr(scenario, name) for name in Scenario.model_fields}
-    scenario = Scenario(**(settings | {"engine": Engine.EVENTS}))
+    scenario = scenario.but(engine=Engine.EVENTS)
     reason = why_infeasible(scenario)
     if reason:
         raise UsageError("profile", scenario.profile, f"one with enough memory; the scenario {reason}")
     if scenario.rate == 0.0 and scenario.clients is None:
         raise UsageError("rate", scenario.rate, "more than 0, or clients in its place")
-    plan, timing = make_plan(scenario), timing_of(scenario)
+    plan = make_plan(scenario)
+    timing = plan.timing or timing_of(scenario)
     faults: list[UsageError] = []
     schedules = []
     for script in scripts:
@@ -330,8 +326,7 @@ def _starts_before(scenario: Scenario, replicate: int, end_ms: float) -> int:
     """Operations that start before a time in open loop, at least one."""
     count = expected = int(scenario.proposals_per_ms * end_ms) + 1
     while True:
-        draws = uniforms(scenario.seed, DOMAIN_ARRIVAL, np.arange(count, dtype=np.uint32), replicate)
-        starts_ms = np.cumsum(-np.log(draws)) / scenario.proposals_per_ms
+        starts_ms = np.cumsum(gaps_ms(scenario, np.arange(count, dtype=np.uint32), replicate))
         if starts_ms[-1] >= end_ms:
             return max(1, int(np.searchsorted(starts_ms, end_ms)))
         count += expected // 4 + 16
@@ -366,21 +361,12 @@ def save_fault_runs(runs: Iterable[FaultRun], out_dir: str | os.PathLike[str] = 
     PrsmScaleError
         If a file cannot be written.
     """
-    from prsm_scale.atomic import failing_in_one_line, sync_folder
-    from prsm_scale.columns import validate_rows
-    from prsm_scale.store import JOURNAL, RunStore, arrow_table, write_parquet
+    from prsm_scale.table_runs import write_tables
 
     kept = list(runs)
     scripts = [run.script.model_dump(mode="json", exclude_defaults=True) for run in kept]
-    store = RunStore.create(out_dir, {**kept[0].scenario.model_dump(mode="json"), "fault_scripts": scripts}, command=command)
-    provenance = store.provenance | {"finished_utc": datetime.now(UTC).isoformat(timespec="seconds")}
-    with failing_in_one_line(store.path):
-        for name, columns, rows in (
-            ("faults.parquet", FAULT_COLUMNS, [row for run in kept for row in run.rows]),
-            ("fault_timeline.parquet", TIMELINE_COLUMNS, [row for run in kept for row in run.bins]),
-        ):
-            checked = validate_rows([{**row, "run_id": store.run_id} for row in rows], columns)
-            write_parquet(store.path / name, arrow_table(checked, columns, provenance))
-        (store.path / JOURNAL).unlink()
-        sync_folder(store.path)
-    return store.path
+    tables = {
+        "faults.parquet": (FAULT_COLUMNS, [row for run in kept for row in run.rows]),
+        "fault_timeline.parquet": (TIMELINE_COLUMNS, [row for run in kept for row in run.bins]),
+    }
+    return write_tables(out_dir, {**kept[0].scenario.model_dump(mode="json"), "fault_scripts": scripts}, tables, command=command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from importlib.resources import files
@@ -14,7 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from prsm_scale.axes import Real, Whole, as_tuple, choice
 from prsm_scale.errors import UsageError, did_you_mean, one_of
-from prsm_scale.validation import Checked, gathering
+from prsm_scale.validation import Checked, gathering, read_toml
 
 READY: Final = Path(str(files("prsm_scale") / "data" / "faults.toml"))
 """The scripts shipped with the package."""
@@ -310,12 +309,7 @@ def load_fault_scripts(path: str | Path | None = None) -> list[FaultScript]:
 
 
 def _tables(file: Path) -> list[dict[str, Any]]:
-    try:
-        entries = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError("script", str(file), f"a TOML file that can be read ({error.strerror})") from None
-    except ValueError as error:
-        raise UsageError("script", str(file), f"a file in TOML ({error})") from None
+    entries = read_toml(file, "script")
     if "scripts" not in entries:
         return [{"name": file.stem} | entries]
     listed = entries.pop("scripts")

@@ -154,8 +154,7 @@ class LoadSweep(Sweep):
         """
         if not capacity or not capacity > 0:
             return []
-        settings = {name: getattr(idle, name) for name in Scenario.model_fields}
-        return [Scenario(**(settings | {"rate": load * capacity})) for load in self.loads]
+        return [idle.but(rate=load * capacity) for load in self.loads]
 
 
 def holds_loads(settings: Mapping[str, Any]) -> bool:

@@ -72,7 +72,7 @@ class Place:
         n, primary = system.alive.size, self.system.primary
         cpu_ms, nic_ms = waits.cpu_wait_ms.copy(), waits.nic_wait_ms.copy()
         # of all operations but few it is a backup, like the others
-        others = np.delete(np.flatnonzero(self.idle.alive), np.searchsorted(np.flatnonzero(self.idle.alive), primary))
+        others = np.flatnonzero(self.idle.alive & (np.arange(n) != primary))
         if self.rotates and others.size:
             cpu_ms[primary], nic_ms[primary] = cpu_ms[others].mean(), nic_ms[others].mean()
         slowed = np.zeros((system.rounds.kind.size, n), np.float32)

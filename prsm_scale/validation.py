@@ -1,9 +1,11 @@
-"""What pydantic finds wrong with a setting, in this package's own words."""
+"""What is wrong with settings and files, in this package's own words."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -34,6 +36,22 @@ class Checked(BaseModel):
             super().__init__(**given)
         except ValidationError as error:
             raise usage_error(error, type(self)) from None
+
+
+def read_toml(path: str | Path, field: str) -> dict[str, Any]:
+    """Tables of a TOML file that is the value of a field.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(field, str(path), f"a TOML file that can be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UsageError(field, str(path), f"a file in TOML ({error})") from None
 
 
 @contextmanager

@@ -130,6 +130,18 @@ def _ask_all(table, paths, law, limits, faults, state, operation, again, now):
         schedule(state, at_ms, later, ASK_AGAIN)
 
 
+@inlined
+def _set_chain(state, record, chain, operation, after_ms, kind):
+    """Set a chain of timers, kept by one record, to an operation's; end it after the last that has started."""
+    scalars = state.scalars
+    if operation < scalars[NEXT_OPERATION]:
+        scalars[chain] = operation
+        schedule(state, state.start_ms[operation] + after_ms, record, kind)
+    else:
+        scalars[chain] = -1
+        free_record(state, record)
+
+
 @subkernel
 def lose_patience(table, paths, law, limits, faults, state, record, now):
     """Let the client ask all whose time it is; the first time-outs are a chain, for they come in the order of the starts."""
@@ -145,12 +157,7 @@ def lose_patience(table, paths, law, limits, faults, state, record, now):
     operation += 1
     while operation < scalars[NEXT_OPERATION] and state.ended[operation] != 0:
         operation += 1
-    if operation < scalars[NEXT_OPERATION]:
-        scalars[ASKING] = operation
-        schedule(state, state.start_ms[operation] + faults.client_timeout_ms, record, ASK)
-    else:
-        scalars[ASKING] = -1
-        free_record(state, record)
+    _set_chain(state, record, ASKING, operation, faults.client_timeout_ms, ASK)
 
 
 @inlined
@@ -177,9 +184,4 @@ def time_out(limits, faults, state, record, now):
     operation += 1
     while operation < scalars[NEXT_OPERATION] and not _open(state, operation):
         operation += 1
-    if operation < scalars[NEXT_OPERATION]:
-        scalars[TIMED] = operation
-        schedule(state, state.start_ms[operation] + limits.timeout_ms, record, TIMEOUT)
-    else:
-        scalars[TIMED] = -1
-        free_record(state, record)
+    _set_chain(state, record, TIMED, operation, limits.timeout_ms, TIMEOUT)

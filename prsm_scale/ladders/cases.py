@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from importlib.resources import files
@@ -17,7 +16,7 @@ from prsm_scale.config import Scenario
 from prsm_scale.errors import UsageError, did_you_mean, one_of
 from prsm_scale.ladders.quantities import check_quantity
 from prsm_scale.metrics import why_infeasible
-from prsm_scale.validation import Checked, gathering
+from prsm_scale.validation import Checked, gathering, read_toml
 
 MEASURED: Final = Path(str(files("prsm_scale") / "data" / "measured.toml"))
 """The cases shipped with the package."""
@@ -146,12 +145,7 @@ def load_cases(path: str | Path | None = None) -> list[Case]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        entries = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError("cases", str(file), f"a TOML file that can be read ({error.strerror})") from None
-    except ValueError as error:
-        raise UsageError("cases", str(file), f"a file in TOML ({error})") from None
+    entries = read_toml(file, "cases")
     for name in entries:
         if name not in ("setups", "cases"):
             raise UsageError("cases", name, f"setups or cases{did_you_mean(name, ('setups', 'cases'))}")

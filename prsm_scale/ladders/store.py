@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from prsm_scale.atomic import failing_in_one_line, sync_folder, write_text
-from prsm_scale.columns import VALIDATION_COLUMNS, validate_rows
-from prsm_scale.store import JOURNAL, RunStore, arrow_table, write_parquet
+from prsm_scale.columns import VALIDATION_COLUMNS
+from prsm_scale.table_runs import write_tables
 
 TABLE: Final = "validation.parquet"
 PAGE: Final = "validation.md"
@@ -45,12 +43,4 @@ def write_checks(
     PrsmScaleError
         If a file cannot be written.
     """
-    run = RunStore.create(out_dir, settings, command=command)
-    checked = validate_rows([{**row, "run_id": run.run_id} for row in rows], VALIDATION_COLUMNS)
-    provenance = run.provenance | {"finished_utc": datetime.now(UTC).isoformat(timespec="seconds")}
-    with failing_in_one_line(run.path):
-        write_parquet(run.path / TABLE, arrow_table(checked, VALIDATION_COLUMNS, provenance))
-        write_text(run.path / PAGE, page)
-        (run.path / JOURNAL).unlink()
-        sync_folder(run.path)
-    return run.path
+    return write_tables(out_dir, settings, {TABLE: (VALIDATION_COLUMNS, rows)}, {PAGE: page}, command)
