@@ -56,9 +56,10 @@ def simulate_events(scenario: Any, crew: Crew, tick: Progress) -> Outcome:
         demand_ms=demand,
         done_per_ms=job.throughput_per_ms(),
     )
+    failover = job.failover()
     wall, messages = time.perf_counter() - begun, int(operations.sent.sum())
     return Outcome(
-        job.plan, operations, job.clusters(operations), tuple(job.systems), works, capacity, wall, messages
+        job.plan, operations, job.clusters(operations), tuple(job.systems), works, capacity, wall, messages, failover
     )  # fmt: skip
 
 
@@ -103,8 +104,7 @@ class _Job:
         would not show; what a proposal costs each resource is measured on a system at rest.
         """
         system, window = self._system(replicate), self.scenario.window
-        at_rest = replace(self.plan, scenario=self.scenario.model_copy(update={"rate": 0.0, "clients": None}))
-        idle, alone = EventRun(replace(system, plan=at_rest), replicate, self._settling).settle(), self._alone(system)
+        idle, alone = self._at_rest(replicate, self._settling).settle(), self._alone(system)
         self._carry_on(idle, alone)
         latency_ms = float(np.min(idle.operations(alone).latency_ms))
         if not math.isfinite(latency_ms):
@@ -123,6 +123,27 @@ class _Job:
             if error <= _STEADY or int(state.counts.sum()) > _MOST_SATURATING:
                 return min(rate_per_ms, 1.0 / busiest_ms if busiest_ms > 0.0 else math.inf)
             count *= 2
+
+    def _at_rest(self, replicate: int, warmup: int) -> EventRun:
+        """A run with one operation at a time."""
+        at_rest = replace(self.plan, scenario=self.scenario.model_copy(update={"rate": 0.0, "clients": None}))
+        return EventRun(replace(self._system(replicate), plan=at_rest), replicate, warmup)
+
+    def failover(self) -> tuple[float, float] | None:
+        """View changes and latency of the first operation of a run at rest that begins in view 0, averaged over replicates.
+
+        Of those in which it is answered.
+        """
+        if self.plan.timing is None:
+            return None
+
+        def first(replicate: int) -> tuple[int, float]:
+            run = self._at_rest(replicate, 0)
+            self._carry_on(run, 1)
+            return int(run.state.views[0]), float(run.operations(1).latency_ms[0])
+
+        told = [one for one in self.crew.each(first, range(self.scenario.replicates)) if math.isfinite(one[1])]
+        return (float(np.mean([views for views, _ in told])), float(np.mean([ms for _, ms in told]))) if told else None
 
     def run(self, saturation_per_ms: float) -> None:
         """Simulate at the scenario's load: as many operations as it asks for, or as its precision needs."""

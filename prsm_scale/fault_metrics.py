@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_scale.fault_schedule import Schedule, latency_at_rest_ms
+from prsm_scale.fault_schedule import Schedule
 from prsm_scale.view_change import Timing
 
 Times = NDArray[np.float64]
@@ -103,7 +103,7 @@ class Baseline:
 
 def baseline_of(answers_ms: Times, schedule: Schedule, timing: Timing) -> Baseline | None:
     """Measure answers before the first fault, after one latency at rest; None where they are too few."""
-    begin_ms, end_ms = latency_at_rest_ms(timing), schedule.first_ms
+    begin_ms, end_ms = timing.latency_ms, schedule.first_ms
     before = answers_ms[(answers_ms > begin_ms) & (answers_ms <= end_ms)]
     if before.size < _FEWEST:
         return None
@@ -172,7 +172,7 @@ def measure(seen: Observed, timing: Timing, batch: int = 1) -> dict[str, Any]:
     return {
         "replicate": seen.replicate,
         "view_timeout_ms": timing.view_timeout_ms,
-        "latency_at_rest_ms": latency_at_rest_ms(timing),
+        "latency_at_rest_ms": timing.latency_ms,
         "duration_ms": schedule.duration_ms,
         "first_fault_ms": first,
         "last_fault_ms": last,

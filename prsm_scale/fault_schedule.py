@@ -284,14 +284,9 @@ def _value(event: FaultEvent, timing: Timing) -> float:
         case Action.LOSS:
             return float(event.loss or 0.0)
         case Action.DELAY:
-            return event.delay_ms or (event.delay_latencies or 0.0) * latency_at_rest_ms(timing)
+            return event.delay_ms or (event.delay_latencies or 0.0) * timing.latency_ms
         case _:
             return 0.0
-
-
-def latency_at_rest_ms(timing: Timing) -> float:
-    """L, the longest latency at rest."""
-    return timing.view_timeout_ms - timing.hold_ms
 
 
 def _ended(period: Period, end: Period, actions: Sequence[str]) -> Iterator[Period]:

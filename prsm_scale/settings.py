@@ -94,7 +94,9 @@ class Settings(BaseModel):
     )
     primary_policy: PrimaryPolicyChoice = setting("stable", "who is primary: stable until a view fails, or rotating by operation")
     view_timeout_ms: Real | None = setting(
-        None, "time after which replicas change a view in which an operation is stuck [4 times the latency at rest]", gt=0
+        None,
+        "time after which replicas change a view in which an operation is stuck [4 latencies at rest or more]",
+        gt=0,
     )
     client_timeout_ms: Real | None = setting(
         None, "time after which a client asks all replicas, where some are faulty [view_timeout_ms]", gt=0

@@ -7,6 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from prsm_kernels.delay import MIN_RTO_MS
+from prsm_scale.axes import Transport
+from prsm_scale.environments import resolve_condition
 from prsm_scale.protocols import DIGEST_BYTES, SizeInputs
 from prsm_scale.resources import Costs, JobCosts, auth_costs
 
@@ -15,6 +18,8 @@ VIEW_CHANGE_FIELD_BYTES: Final = 20
 CERTIFICATE_FIELD_BYTES: Final = DIGEST_BYTES + 8
 """Digest, view and number that the signatures of a certificate are for."""
 LATENCIES_TO_TIMEOUT: Final = 4.0
+REPEATS_TO_TIMEOUT: Final = 2.0
+"""Least time-outs of a lost copy in T where copies are repeated, so that a lost one alone fails no view."""
 _AT_REST: Final = 16
 
 
@@ -28,13 +33,18 @@ class Timing:
         T, for which a replica waits for an operation that it knows.
     client_timeout_ms : float
         After which a client sends its request to all replicas.
-    hold_ms : float
-        By how much a replica that delays sends late: T less the longest latency at rest.
+    latency_ms : float
+        L, the longest latency without faults and load.
     """
 
     view_timeout_ms: float
     client_timeout_ms: float
-    hold_ms: float
+    latency_ms: float
+
+    @property
+    def hold_ms(self) -> float:
+        """By how much a replica that delays sends late."""
+        return max(0.0, self.view_timeout_ms - self.latency_ms)
 
 
 @dataclass(frozen=True)
@@ -113,11 +123,13 @@ def view_costs(scenario: Any, costs: Costs, inputs: SizeInputs, quorum: int) -> 
 
 
 def timing_of(scenario: Any) -> Timing:
-    """Time-outs of a scenario: its own, or as many latencies of the same scenario without faults and at rest."""
+    """Time-outs of a scenario: its own, or those that suit its latency without faults and load."""
     from prsm_scale.engine import latencies_at_rest
 
     latency_ms = float(np.max(latencies_at_rest(scenario, _AT_REST)))
-    if not np.isfinite(latency_ms) or latency_ms <= 0.0:
+    if not 0.0 < latency_ms < np.inf:
         latency_ms = scenario.operation_timeout_ms / LATENCIES_TO_TIMEOUT
-    view_ms = scenario.view_timeout_ms or LATENCIES_TO_TIMEOUT * latency_ms
-    return Timing(view_ms, scenario.client_timeout_ms or view_ms, max(0.0, view_ms - latency_ms))
+    repeats = scenario.transport == Transport.STREAM and resolve_condition(scenario).loss > 0.0
+    least_ms = REPEATS_TO_TIMEOUT * float(MIN_RTO_MS) if repeats else 0.0
+    view_ms = scenario.view_timeout_ms or max(LATENCIES_TO_TIMEOUT * latency_ms, least_ms)
+    return Timing(view_ms, scenario.client_timeout_ms or view_ms, latency_ms)

@@ -4,9 +4,9 @@ import numpy as np
 
 from ._jit import inlined, subkernel
 from .event_hops import draw_again
+from .event_patience import wait_for_oldest
 from .event_queue import dequeue, free_record, record_at, schedule
 from .event_types import (
-    COMMITTED,
     COPY,
     DONE,
     EPOCH,
@@ -47,7 +47,7 @@ def turn_page(table, paths, law, machines, faults, state, record):
         if state.alive[node] and not alive:
             _crash(state, node)
         elif alive and not state.alive[node]:
-            _recover(table, machines, state, node)
+            _recover(table, machines, faults, state, node)
 
 
 @inlined
@@ -68,8 +68,8 @@ def _crash(state, node):
 
 
 @inlined
-def _recover(table, machines, state, node):
-    """Start a replica in the view that it was in, with all operations so far done."""
+def _recover(table, machines, faults, state, node):
+    """Start a replica in the view it was in; there it votes for no operation that has started, but waits for those it knows."""
     state.alive[node] = 1
     state.idle[node] = machines.cores
     state.wanted[node], state.failures[node], state.again[node] = state.in_view[node], 0, 0
@@ -77,4 +77,4 @@ def _recover(table, machines, state, node):
         slot = state.slot_of[operation]
         if slot >= 0:
             state.stage[slot, node] = table.rounds
-            state.marks[slot, node] |= COMMITTED
+    wait_for_oldest(faults, state, node, state.clock[0])

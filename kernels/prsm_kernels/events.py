@@ -333,6 +333,8 @@ def run_events(table, paths, law, machines, limits, faults, state, budget):
         first, end, begins = node, node + 1, True
         while True:
             if scalars[TODO_SLOT] < 0 and scalars[RESUMES] >= 0:
+                first = state.record[scalars[RESUMES], NODE]
+                end = first + 1
                 resume(limits, state, begins, now)
                 begins = False
             slot, completes = scalars[TODO_SLOT], scalars[TODO_COMPLETES] == 1
@@ -342,7 +344,9 @@ def run_events(table, paths, law, machines, limits, faults, state, budget):
             for node in range(max(first, 0), end):
                 if slot >= 0 and state.alive[node]:
                     advance(table, limits, faults, state, slot, node, completes, now)
-                start_jobs(table, paths, law, machines, limits, faults, state, node, now)
+                # a replica that enters a view has gone through all operations before its cores take received copies
+                if not limits.contended or scalars[RESUMES] < 0 or state.record[scalars[RESUMES], NODE] != node:
+                    start_jobs(table, paths, law, machines, limits, faults, state, node, now)
             admit_next(limits, state)
             if scalars[TODO_SLOT] < 0 and scalars[RESUMES] < 0:
                 break

@@ -15,6 +15,7 @@ from prsm_scale.config import Scenario
 from prsm_scale.events import EventRun
 from prsm_scale.faults import HONEST
 from prsm_scale.protocols import PBFT, Protocol, QuorumLaw
+from prsm_scale.runs import simulate
 from prsm_scale.system import build_system, make_plan
 from tests.support import FREE
 
@@ -299,3 +300,24 @@ def test_time_outs_alone_change_nothing():
     for field in ("latency_ms", "commit_ms", "flight_ms", "breakdown_ms"):
         assert np.allclose(getattr(found(plain), field), getattr(found(timed), field), rtol=1e-12)
     assert (timed.system.behaviour == HONEST).all()
+
+
+@pytest.mark.parametrize("policy", ["stable", "rotating"])
+def test_what_was_under_way_when_all_crashed_is_answered_after_a_view_change(policy):
+    """Nobody votes again for what had begun; those who know it lose patience. Seen to fail where they took it for done."""
+    case = CALM | {"nodes": 4, "rate": 200.0, "operation_timeout_ms": 60 * T, "primary_policy": policy, "client_site": 3}
+    run = run_of(60, [(0.0, {}), (150.0, down(4, 0, 1, 2, 3)), (155.0, {})], **case)
+    operations, start_ms = found(run), run.start_ms[:60]
+    struck = (start_ms < 150.0) & (start_ms > 150.0 - 5 * D)
+    assert struck.any() and np.isfinite(operations.latency_ms).all()
+    assert (start_ms + operations.latency_ms)[struck].max() >= 155.0 + T
+    assert operations.view_changes[struck].max() >= 1
+
+
+@pytest.mark.parametrize("behaviour", ["silent", "equivocate"])
+def test_the_first_operation_of_a_scenario_is_that_of_the_other_engine(behaviour):
+    """Failover from view 0, on constant delays and with the client at one site."""
+    case = CALM | {"nodes": 8, "placement": (0, 1), "behaviour": behaviour, "client_site": 7, "operations": 16, "rate": 1.0}
+    rows = [simulate(engine=engine, **case).row for engine in ("events", "rounds")]
+    assert [row["failover_views"] for row in rows] == [2.0, 2.0]
+    assert rows[0]["failover_ms"] == pytest.approx(rows[1]["failover_ms"], rel=1e-6)

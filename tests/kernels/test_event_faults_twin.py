@@ -109,8 +109,7 @@ def settled(case: dict[str, Any]) -> Settled:
     case = dict(case)
     load, patience, client, tries = (case.pop(name) for name in ("load", "patience", "client_patience", "tries"))
     system = prepare(case | {"rate": 0.0})
-    timing = timing_of(system.plan.scenario)
-    rest_ms = timing.view_timeout_ms / 4.0
+    rest_ms = timing_of(system.plan.scenario).latency_ms
     timeout_ms = float(f"{patience * rest_ms:.4g}")
     case |= {"view_timeout_ms": timeout_ms, "client_timeout_ms": timeout_ms * client, "operation_timeout_ms": timeout_ms * tries}
     busiest_ms = max(demands(work_of(system)).values())
@@ -121,29 +120,12 @@ def settled(case: dict[str, Any]) -> Settled:
     return Settled(case | {"rate": rate}, rest_ms)
 
 
-UNSETTLED = {
-    "random-routed-lan-6-silent-rotating-idle",
-    "random-routed-ideal-11-flood-stable-closed",
-    "partition-star-gossip-wan-4-equivocate:0.5,delay:0.5-stable-closed",
-    "hold-random-routed-ideal-12-flood-stable-busy",
-    "slow-star-gossip-lan-7-silent:0.34,delay:0.33,drop_relay:0.33-rotating-busy",
-}
-"""Entering a view, the engine goes on with the first operation under way, but its cores take received copies before the others;
-docs/events.md lets those wait. It shows where several operations are under way and cores are few."""
-
-
-def case_of(key: str, *values: Any) -> Any:
-    """A parametrised case; one that is not settled is expected to fail."""
-    marks = [pytest.mark.xfail(reason="cores take received copies in between")] if key in UNSETTLED else []
-    return pytest.param(*values, id=key, marks=marks)
-
-
 def name(case: dict[str, Any]) -> str:
     axes = ("topology", "dissemination", "network", "nodes", "behaviour", "primary_policy", "load")
     return "-".join(str(case[axis]) for axis in axes)
 
 
-@pytest.mark.parametrize("case", [case_of(name(case), case) for case in mixed_cases(80, 20250210, LOADS)])
+@pytest.mark.parametrize("case", mixed_cases(80, 20250210, LOADS), ids=name)
 def test_behaviours(case):
     compare(settled(case).case)
 
@@ -173,7 +155,7 @@ KINDS = ["crash", "primary", "slow", "partition", "hold", "loss", "delay"]
 @pytest.mark.parametrize(
     ("case", "kind", "faulty"),
     [
-        case_of(f"{KINDS[k % 7]}-{name(case)}", case, KINDS[k % 7], k % 3 == 2)
+        pytest.param(case, KINDS[k % 7], k % 3 == 2, id=f"{KINDS[k % 7]}-{name(case)}")
         for k, case in enumerate(mixed_cases(56, 20250211, LOADS[1:]))
     ],
 )

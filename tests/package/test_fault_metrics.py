@@ -15,7 +15,7 @@ from prsm_scale.fault_schedule import Period, Schedule
 from prsm_scale.view_change import Timing
 
 T, L = 400.0, 100.0
-TIMING = Timing(view_timeout_ms=T, client_timeout_ms=T, hold_ms=T - L)
+TIMING = Timing(view_timeout_ms=T, client_timeout_ms=T, latency_ms=L)
 FIRST, LAST, END = 5000.0, 9000.0, 20_000.0
 LATENCY = 50.0
 STEADY = np.arange(10.0, END + 1, 10.0)

@@ -16,7 +16,7 @@ from prsm_scale.fault_scripts import Action, FaultEvent, FaultScript, choose, lo
 from prsm_scale.view_change import Timing
 
 T, L = 400.0, 100.0
-TIMING = Timing(view_timeout_ms=T, client_timeout_ms=T, hold_ms=T - L)
+TIMING = Timing(view_timeout_ms=T, client_timeout_ms=T, latency_ms=L)
 TARGETS = "replica ids from 0, primary, backups, all, or first:K, last:K, random:K with K a number, a share (0.3), f or f+1"
 GROUPS = "lists of different replica ids, or one of half, third, quarter"
 READY = ["primary_crash", "rolling_crash", "half_partition", "cascade", "flash_loss", "slow_primary"]

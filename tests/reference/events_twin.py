@@ -56,17 +56,16 @@ class Simulation:
         for _ in range(self.load.clients or 1):
             self.schedule(self.gap(), self.start)
         while self.events:
-            time, serial, event = heapq.heappop(self.events)
-            if serial not in self.cancelled:
-                self.advance(time)
+            self.advance()
+            self.now, serial, event = heapq.heappop(self.events)
             if serial not in self.cancelled:
                 event()
             if not self.events and len(self.operations) < self.count:  # each has a system at rest
                 self.schedule(self.now, self.start)
         return self.operations
 
-    def advance(self, time: float) -> None:
-        self.now = time
+    def advance(self) -> None:
+        """Let hold what begins to by the next event."""
 
     def schedule(self, time: float, event: Callable[[], None]) -> int:
         self.serial += 1

@@ -90,7 +90,7 @@ class Standing:
     waits_for: FaultyOperation | None = None
     known: set[FaultyOperation] = field(default_factory=set)
     done: set[FaultyOperation] = field(default_factory=set)
-    """Committed, or taken as done after a crash."""
+    """Committed."""
     votes: dict[int, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     """View -> replicas that have asked for it, and the certificates in each VIEW-CHANGE."""
     epoch: int = 0
@@ -432,10 +432,10 @@ class FaultSimulation(Simulation):
 
     # Behaviours and fault scripts.
 
-    def advance(self, time: float) -> None:
-        super().advance(time)
-        while self.rows and self.rows[0].at_ms <= time:
+    def advance(self) -> None:
+        while self.rows and self.rows[0].at_ms <= self.events[0][0]:
             before, self.row = self.row, self.rows.pop(0)
+            self.now = self.row.at_ms
             for i in self.live:
                 was = before is None or before.alive[i]
                 if was and not self.row.alive[i]:
@@ -455,7 +455,7 @@ class FaultSimulation(Simulation):
     def recover(self, i: int) -> None:
         for one in self.operations:
             one.entered[i], one.completed[i] = NEVER, self.last
-            self.replicas[i].done.add(one)
+        self.review(i)
 
     def up(self, node: int) -> bool:
         return super().up(node) and (self.row is None or bool(self.row.alive[node]))
