@@ -37,6 +37,11 @@ from prsm_scale.views import serving_views
 MOST_MESSAGES = 4_000_000_000
 _MOST_PLACES, _PLACEMENTS = 64, 1000
 """Placements of faulty replicas that are simulated at most for the sake of precision, and that are looked at without."""
+_OVERLOADED, _STARTS = 8 * LANES, 4
+"""Operations of a system that is offered more than it can do, and times in the test at which each is taken to start."""
+_GOLDEN = 0.6180339887498949
+_COPY = 1 << 20
+"""Added to an operation's number for each further start."""
 _CALL_MESSAGES = 12_000_000
 _SCRATCH_BYTES = 1_200_000_000
 
@@ -173,7 +178,7 @@ def simulate_scenario(scenario: Any, threads: int | None = None, tick: Progress 
     job.to_precision()
     capacity, operations = job.capacity()
     failover = job.failover()
-    wall, messages = time.perf_counter() - begun, int(operations.sent.sum())
+    wall, messages = time.perf_counter() - begun, sum(int(part.sent.sum()) for part in job.parts)
     return Outcome(
         job.plan, operations, job.clusters(operations), tuple(job.systems), tuple(job.works), capacity, wall, messages, failover
     )  # fmt: skip
@@ -189,7 +194,7 @@ class _Job:
         self.per_ms = plan.scenario.proposals_per_ms
         self.places: list[Place] = []
         self.parts: list[Operations] = []
-        self.done = 0
+        self.done, self.starts = 0, 1
 
     @property
     def systems(self) -> list[System]:
@@ -204,34 +209,40 @@ class _Job:
     def clusters(self, operations: Operations) -> NDArray[np.int64]:
         """Number of the independent group of each operation: the 16 that share their strata, or the whole replicate."""
         replicate = operations.replicate.astype(np.int64)
-        return replicate if self.varied else replicate << 32 | (operations.operation >> 4).astype(np.int64)
+        return replicate if self.varied else replicate << 32 | (operations.operation % _COPY >> 4).astype(np.int64)
 
-    def _place(self, replicate: int) -> Place:
-        """Place of a replicate, made when it is first asked for; one for all where faulty replicas do not differ."""
-        number = replicate if self.varied else 0
-        if number == len(self.places):
-            self.places.append(Place(self.plan, replicate, self.centrality, self.per_ms))
-        return self.places[number]
+    def _make_places(self, count: int) -> None:
+        """Make the first so many places, one for all where faulty replicas do not differ; waits follow from the first one's."""
+        if not self.places:
+            self.places.append(Place(self.plan, 0, self.centrality, self.per_ms))
+        more = range(len(self.places), count if self.varied else 1)
+        self.places += self.runner.each(lambda k: Place(self.plan, k, self.centrality, self.per_ms, self.places[0]), more)
 
-    def _run(self, number: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> None:
-        turns = self._place(number).turns(replicate, operation)
-        self.parts.append(join([self.runner.run(one, replicate[at], operation[at], self.tick, work) for one, work, at in turns]))
-        self.done += replicate.size
+    def _run(self, number: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Operations:
+        turns = self.places[number].turns(replicate, operation)
+        return join([self.runner.run(one, replicate[at], operation[at], self.tick, work) for one, work, at in turns])
 
     def extend(self, count: int) -> None:
         """Simulate so many further operations."""
         replicates = self.plan.scenario.replicates
-        if self.varied:
-            each = -(-count // replicates) if not self.parts else self.parts[0].replicate.size
-            while count > 0 and len(self.parts) < max(_MOST_PLACES, replicates):
-                size, number = min(each, count), len(self.parts)
-                self._run(number, np.full(size, number, np.uint32), np.arange(size, dtype=np.uint32))
-                count -= size
-        else:
+        if not self.varied:
+            self._make_places(1)
             index = np.arange(self.done, self.done + count)
             group = index // LANES
             operation = group // replicates * LANES + index % LANES
-            self._run(0, (group % replicates).astype(np.uint32), operation.astype(np.uint32))
+            self.parts.append(self._run(0, (group % replicates).astype(np.uint32), operation.astype(np.uint32)))
+        else:
+            each = LANES if self.plan.scenario.operations is None else -(-count // replicates)
+            known = len(self.parts)
+            sizes = [min(each, count - begin) for begin in range(0, count, each)][: max(_MOST_PLACES, replicates) - known]
+            self._make_places(known + len(sizes))
+
+            def run(place: int) -> Operations:
+                number = np.arange(sizes[place - known], dtype=np.uint32)
+                return self._run(place, np.full(number.size, place, np.uint32), number)
+
+            self.parts += self.runner.each(run, range(known, known + len(sizes)))
+        self.done = sum(part.operation.size for part in self.parts)
 
     def to_precision(self) -> None:
         """Simulate as many operations as the scenario asks for or needs."""
@@ -240,14 +251,19 @@ class _Job:
             self.tick(0, scenario.operations)
             self.extend(scenario.operations)
             return
-        cost = message_cost(self._place(0).system)
+        self._make_places(scenario.replicates)
+        if self.per_ms * max(mean_demands(self.works).values()) >= 1.0:
+            # a backlog grows for as long as the test lasts, and with it latency: that is hardly about how messages travel
+            self.starts = _STARTS
+            self.tick(0, _OVERLOADED)
+            self.extend(_OVERLOADED)
+            return
+        cost = message_cost(self.places[0].system)
         most = max(FIRST, min(MOST, MOST_MESSAGES // cost))
         count = self._first(cost)
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
-            if self.per_ms * max(mean_demands(self.works).values()) >= 1.0:
-                return  # a backlog grows for as long as the test lasts: there is no mean to be precise about
             operations = join(self.parts)
             needed = more_operations(scenario, operations, self.clusters(operations), not self.varied)
             count = min(needed, most) - self.done
@@ -256,7 +272,7 @@ class _Job:
 
     def _first(self, cost: int) -> int:
         """Operations simulated at first: where primaries rotate, so many that each start is among them, if that is possible."""
-        place = self._place(0)
+        place = self.places[0]
         starts = place.serving.size if place.rotates and not self.varied else 0
         return max(FIRST, min(LANES * starts, MOST_MESSAGES // (4 * cost)))
 
@@ -267,12 +283,16 @@ class _Job:
         """
         if self.plan.timing is None:
             return None
-        number, latency_ms = np.arange(LANES, dtype=np.uint32), []
-        for k, place in enumerate(self.places):
-            system, work = place.starting_with(PRIMARY)
-            latency_ms.append(
-                self.runner.run(system, np.full(LANES, k, np.uint32), number, lambda *_: None, work).latency_ms.mean()
-            )
+        number = np.arange(LANES, dtype=np.uint32)
+
+        def first(k: int) -> float:
+            system, work = self.places[k].starting_with(PRIMARY)
+            part = self.parts[k] if self.varied else None
+            if part is not None and system is self.places[k].system and part.operation.size >= LANES:
+                return float(part.latency_ms[:LANES].mean())
+            return float(self.runner.run(system, np.full(LANES, k, np.uint32), number, lambda *_: None, work).latency_ms.mean())
+
+        latency_ms = self.runner.each(first, range(len(self.places)))
         in_time = np.array(latency_ms) <= self.plan.scenario.operation_timeout_ms
         if not in_time.any():
             return None
@@ -313,7 +333,7 @@ class _Job:
             finite = {name: value for name, value in demand.items() if np.isfinite(value)}
             name = max(finite, key=lambda key: finite[key])
             bound = finite[name]
-            parts[place] = _with_backlog(self.plan, part, self.per_ms * bound)
+            parts[place] = _with_backlog(self.plan, part, self.per_ms * bound, self.starts)
             ended = float(np.isfinite(parts[place].latency_ms).mean())
             in_time = float((parts[place].latency_ms <= scenario.operation_timeout_ms).mean())
             most.append(0.0 if ended == 0.0 else ended / bound if bound > 0.0 else np.inf)
@@ -345,12 +365,17 @@ def _transmissions(system: System, hops: NDArray[np.float64], operations: Operat
     return first + again
 
 
-def _with_backlog(plan: Plan, operations: Operations, rho: float) -> Operations:
-    """Above capacity the backlog grows for the test's duration, and each operation waits for what it finds."""
+def _with_backlog(plan: Plan, operations: Operations, rho: float, starts: int) -> Operations:
+    """Above capacity the backlog grows for the test's duration, and each operation waits for what it finds.
+
+    Operations start at times spread evenly over the test, each as often as told.
+    """
     if rho <= 1.0:
         return operations
-    scenario = plan.scenario
-    start = uniforms(scenario.seed, DOMAIN_ARRIVAL, operations.operation, operations.replicate)
+    scenario, count = plan.scenario, operations.operation.size
+    operations = join([replace(operations, operation=operations.operation + np.uint32(again * _COPY)) for again in range(starts)])
+    first = uniforms(scenario.seed, DOMAIN_ARRIVAL, operations.replicate[:1], 0)[0]
+    start = (first + _GOLDEN * np.arange(starts * count)) % 1.0
     behind = start * scenario.duration_s * 1000.0 * (rho - 1.0)
     breakdown = operations.breakdown_ms.copy()
     breakdown[:, QUEUEING] += behind

@@ -45,15 +45,16 @@ def half_width(error: float, clusters: int) -> float:
     return float(stdtrit(max(clusters - 1, 1), 0.975)) * error
 
 
-def effective_size(values: Vector, error: float, homogeneous: bool) -> float:
-    """Independent values that as many are worth, where `error` is that of their mean.
+def effective_size(values: Vector, cluster: NDArray[np.int64], q: float, homogeneous: bool) -> float:
+    """Independent values that as many are worth for the quantile of probability q.
 
     All of them where clusters are `homogeneous`: strata that operations share make them worth more, which percentiles' intervals
-    leave aside. Else fewer.
+    leave aside. Else by how much the share of values below that quantile varies between clusters (Woodruff, JASA 1952).
     """
-    if homogeneous or error <= 0.0:
+    if homogeneous:
         return float(values.size)
-    return values.size * min(1.0, float(values.var()) / values.size / error**2)
+    share, error, _ = mean_and_error((values <= np.quantile(values, q)).astype(np.float64), cluster)
+    return float(values.size) if error <= 0.0 else min(float(values.size), share * (1.0 - share) / error**2)
 
 
 def effective_trials(ended: NDArray[np.bool_], cluster: NDArray[np.int64]) -> float:
@@ -237,7 +238,6 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     mean, error, groups = mean_and_error(latency, outcome.clusters[ended])
     known = latency.size > 1  # one value tells nothing of its spread
     half = half_width(error, groups)
-    effective = effective_size(latency, error, outcome.homogeneous)
     ordered = np.sort(latency)
     row: dict[str, Any] = {
         "mean_latency_ms": mean,
@@ -248,6 +248,7 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
         "std_dev_ms": float(latency.std(ddof=1)) if latency.size > 1 else 0.0,
     }
     for name, q in (("median", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        effective = effective_size(latency, outcome.clusters[ended], q, outcome.homogeneous)
         value, low, high = quantile_with_interval(ordered, q, effective)
         row |= {f"{name}_latency_ms": value, f"{name}_latency_low_ms": low, f"{name}_latency_high_ms": high}
     commit = operations.commit_ms[np.isfinite(operations.commit_ms)]

@@ -227,5 +227,5 @@ def more_operations(scenario: Any, operations: Operations, clusters: NDArray[np.
     latency = operations.latency_ms[ended]
     mean, error, groups = mean_and_error(latency, clusters[ended])
     share = (half_width(error, groups) / mean / scenario.precision) ** 2 if mean > 0 else 0.0
-    share = max(share, FIRST / effective_size(latency, error, homogeneous))
+    share = max(share, FIRST / effective_size(latency, clusters[ended], 0.99, homogeneous))
     return 0 if share <= 1.0 else int(operations.latency_ms.size * min(share * _GROWTH, 8.0)) + 1

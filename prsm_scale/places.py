@@ -17,7 +17,7 @@ from prsm_scale.capacity import Work, bounding_replicas, work_of
 from prsm_scale.faults import varies
 from prsm_scale.system import Plan, System, build_system, with_first_primary
 from prsm_scale.views import serving_views
-from prsm_scale.waiting import loaded
+from prsm_scale.waiting import Queues, behind, queues_of
 
 _MOST_PRIMARIES, _OF_A_PLACEMENT = 32, 4
 """Starts of each kind, with and without views that fail, whose work is added up; of more, so many stand for all, and fewer where
@@ -36,16 +36,24 @@ class Place:
         The same, with waiting behind other operations.
     work : Work
         Of one proposal, on average over primaries where they rotate.
+    queues : Queues or None
+        What waits there; taken from those of a place that this one is `like`.
     """
 
-    def __init__(self, plan: Plan, replicate: int, centrality: NDArray[np.float64] | None, per_ms: float) -> None:
+    queues: Queues | None
+
+    def __init__(
+        self, plan: Plan, replicate: int, centrality: NDArray[np.float64] | None, per_ms: float, like: Place | None = None
+    ) -> None:
         self.plan = plan
         self.idle = build_system(plan, replicate, centrality)
         self.rotates = plan.scenario.primary_policy == PrimaryPolicy.ROTATING
         self.serving = serving_views(self.idle.behaviour, plan.quorum, self.idle.network)
         self._known = {self.idle.first_primary: (self.idle, work_of(self.idle))}
         self.work = self._mean_work() if self.rotates and self.serving.size else self._from(self.idle.first_primary)[1]
-        self.system = loaded(self.idle, self.work, per_ms, plan.scenario.duration_s * 1000.0)
+        duration_ms = plan.scenario.duration_s * 1000.0
+        self.queues = queues_of(self.idle, self.work, per_ms, duration_ms, like.queues if like else None)
+        self.system = behind(self.idle, self.work, per_ms, self.queues)
 
     def turns(self, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Iterator[Turn]:
         """Operations by where they start: (system, work, their places in the arrays).
@@ -65,6 +73,8 @@ class Place:
 
     def starting_with(self, first: int) -> tuple[System, Work]:
         """The system of operations whose first primary is `first`, with waiting, and the work of one of its proposals."""
+        if first == self.idle.first_primary and not self.rotates:
+            return self.system, self.work
         system, work = self._from(first)
         waits = self.system.machines
         if waits.busy <= 0.0:

@@ -264,8 +264,28 @@ def _simulated(times: Vector, works: Vector, servers: int, end: float) -> tuple[
     return float(mean), float(share)
 
 
-def loaded(system: System, work: Work, proposals_per_ms: float, duration_ms: float) -> System:
-    """A system in which messages also wait behind those of other operations.
+@dataclass(frozen=True, eq=False)
+class Queues:
+    """What waits at the watched replicas of a loaded system.
+
+    Attributes
+    ----------
+    watched : ndarray of int64, shape (watched,)
+    line : Timeline
+    cpu, nic : ndarray of float64, shape (3, watched)
+        Utilisation, mean wait, and probability of one, of CPUs and of uplinks.
+    """
+
+    watched: NDArray[np.int64]
+    line: Timeline
+    cpu: Vector
+    nic: Vector
+
+
+def queues_of(
+    system: System, work: Work, proposals_per_ms: float, duration_ms: float, like: Queues | None = None
+) -> Queues | None:
+    """Queues of a system, None where hardly any resource is busy.
 
     Parameters
     ----------
@@ -276,30 +296,62 @@ def loaded(system: System, work: Work, proposals_per_ms: float, duration_ms: flo
         Poisson rate at which proposals come.
     duration_ms : float
         Length of the test, which bounds a queue that is about as busy as it can be.
-
-    Returns
-    -------
-    System
-        An operation waits with the probability that a resource is busy, and then for an exponential time, whose mean is that of
-        the work waiting, see `queue_waits`. Its own bursts of messages take longer as well, as others' come in between.
+    like : Queues, optional
+        Those of a system at the same rate in which the same is done by other replicas; they then stand for those of this one,
+        a wait growing like the square of the work over what is left of the time (Pollaczek and Khinchine), and a probability
+        like the work. By default they are simulated, see `queue_waits`.
     """
     needed = slice(None) if work.bounding is None else work.bounding
     busiest = proposals_per_ms * max(work.cpu_ms[needed].max(), work.egress_ms[needed].max())
     if busiest < _IDLE:
-        return system
+        return None
     watched = watched_replicas(work, system.primary)
     line = timeline(system, watched)
-    cores = system.machines.cores
-    cpu_ms, cpu_share = _waits(system, line, watched, work.cpu_ms, _cpu_course, cores, proposals_per_ms, duration_ms)
-    nic_ms, nic_share = _waits(system, line, watched, work.egress_ms, _egress_course, 1, proposals_per_ms, duration_ms)
+
+    def each(work_ms: Vector, course_of: Callable[..., Course], servers: int, known: Vector | None) -> Vector:
+        found = np.zeros((3, watched.size))
+        found[0] = proposals_per_ms * work_ms[watched]
+        for place, node in enumerate(watched):
+            if found[0, place] >= _IDLE:
+                course = course_of(system, line, place, int(node))
+                of_other = known[:, place] if known is not None and place < known.shape[1] else None
+                found[1:, place] = _bounded_waits(
+                    course, servers, proposals_per_ms, float(found[0, place]), duration_ms, of_other
+                )
+        return found
+
+    return Queues(
+        watched,
+        line,
+        each(work.cpu_ms, _cpu_course, system.machines.cores, like.cpu if like else None),
+        each(work.egress_ms, _egress_course, 1, like.nic if like else None),
+    )
+
+
+def behind(system: System, work: Work, proposals_per_ms: float, queues: Queues | None) -> System:
+    """A system in which messages also wait behind those of other operations, in these queues.
+
+    An operation waits with the probability that a resource is busy, and then for an exponential time, whose mean is that of
+    the work waiting. Its own bursts of messages take longer as well, as others' come in between.
+    """
+    if queues is None:
+        return system
+    cpu_ms, nic_ms = (
+        _at_all(ms, queues.watched, found[1]) for ms, found in ((work.cpu_ms, queues.cpu), (work.egress_ms, queues.nic))
+    )
     machines = system.machines._replace(
-        busy=np.float32(max(cpu_share, nic_share)),
+        busy=np.float32(max(queues.cpu[2].max(), queues.nic[2].max())),
         cpu_wait_ms=cpu_ms.astype(np.float32),
         nic_wait_ms=nic_ms.astype(np.float32),
         relay_wait_ms=_relay_waits(system, cpu_ms + nic_ms),
-        slowed_ms=_slowed(system, line, watched, work, proposals_per_ms),
+        slowed_ms=_slowed(system, queues.line, queues.watched, work, proposals_per_ms),
     )
     return replace(system, machines=machines)
+
+
+def loaded(system: System, work: Work, proposals_per_ms: float, duration_ms: float) -> System:
+    """A system in which messages also wait behind those of other operations; see `queues_of` and `behind`."""
+    return behind(system, work, proposals_per_ms, queues_of(system, work, proposals_per_ms, duration_ms))
 
 
 def _like(work_ms: Vector, watched: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -309,24 +361,17 @@ def _like(work_ms: Vector, watched: NDArray[np.int64]) -> NDArray[np.int64]:
     return like
 
 
-def _waits(
-    system: System, line: Timeline, watched: NDArray[np.int64], work_ms: Vector,
-    course_of: Callable[[System, Timeline, int, int], Course], servers: int, per_ms: float, duration_ms: float,
-) -> tuple[Vector, float]:  # fmt: skip
-    """Mean wait at every replica, from those of the watched ones in proportion to its bursts; greatest probability of a wait."""
-    rho = per_ms * work_ms
-    mean, share = np.zeros(watched.size), np.zeros(watched.size)
-    for place, node in enumerate(watched):
-        if rho[node] >= _IDLE:
-            course = course_of(system, line, place, int(node))
-            mean[place], share[place] = _bounded_waits(course, servers, per_ms, float(rho[node]), duration_ms)
+def _at_all(work_ms: Vector, watched: NDArray[np.int64], mean_ms: Vector) -> Vector:
+    """Mean waits at every replica, from those of the watched ones in proportion to its bursts."""
     like = _like(work_ms, watched)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.where(work_ms[watched][like] > 0, work_ms / work_ms[watched][like], 0.0)
-    return mean[like] * scale**2, float(share.max())
+    return np.asarray(mean_ms[like] * scale**2, np.float64)
 
 
-def _bounded_waits(course: Course, servers: int, per_ms: float, rho: float, duration_ms: float) -> tuple[float, float]:
+def _bounded_waits(
+    course: Course, servers: int, per_ms: float, rho: float, duration_ms: float, known: Vector | None
+) -> tuple[float, float]:
     """Waits of a queue, bounded near and above capacity by what it can reach within the length of the test."""
     variance = per_ms * sum(float(work.sum()) ** 2 for _, work in course) / servers**2
     # a critical queue grows like reflected Brownian motion, whose mean over a time T is (2/3) sqrt(2 T variance / pi)
@@ -334,6 +379,9 @@ def _bounded_waits(course: Course, servers: int, per_ms: float, rho: float, dura
     far = variance / (2.0 * max(abs(1.0 - rho), 1e-12))
     if rho >= _CRITICAL:
         return min(far, longest), 1.0
+    if known is not None and _IDLE <= known[0] < _CRITICAL:
+        mean = float(known[1] * (rho / known[0]) ** 2 * (1.0 - known[0]) / (1.0 - rho))
+        return min(mean, longest), min(1.0, float(known[2] * rho / known[0]))
     mean, share = queue_waits(course, servers, per_ms)
     return min(mean, longest), share
 

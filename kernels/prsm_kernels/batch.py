@@ -70,6 +70,8 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
         critical_ms=floats(count * n),
         committed_ms=floats(n),
         wave_ms=floats(n if flooding else 1),
+        moved_on=np.zeros(n if flooding else 1, np.uint8),
+        latest_ms=np.zeros(n if flooding else 1, np.float32),
         flood_ms=floats(n * n if flooding else 1),
         lane=floats(3),
         wait=floats(2),

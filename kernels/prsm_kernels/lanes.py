@@ -165,6 +165,14 @@ def _vector_call(builder: Any, name: str, *values: Any, flags: tuple[str, ...] =
     return builder.call(function, values, fastmath=flags)
 
 
+def _reduce_call(builder: Any, name: str, value: Any) -> Any:
+    full_name = f"llvm.vector.reduce.{name}.v{LANES}f32"
+    function = builder.module.globals.get(full_name) or ir.Function(
+        builder.module, ir.FunctionType(ir.FloatType(), [_FLOAT]), full_name
+    )
+    return builder.call(function, [value], fastmath=_NO_NAN)
+
+
 # As a comparison and a select, LLVM would turn "store the lesser where it was loaded" into a slow masked store.
 _NO_NAN = ("nnan", "nsz")
 
@@ -191,6 +199,12 @@ if config.DISABLE_JIT:
 
     def greater(x, y):
         return np.where(x > y, x, y)
+
+    def lowest(x):
+        return x.min()
+
+    def highest(x):
+        return x.max()
 
     def select(mask, yes, no):
         return np.where(mask, yes, no)
@@ -223,6 +237,8 @@ else:
     spread_int = _operation(int_lanes, types.uint32)(lambda b, x: _spread(b, x, _INT))
     lesser = _operation(float_lanes, float_lanes, float_lanes)(lambda b, x, y: _vector_call(b, "minnum", x, y, flags=_NO_NAN))
     greater = _operation(float_lanes, float_lanes, float_lanes)(lambda b, x, y: _vector_call(b, "maxnum", x, y, flags=_NO_NAN))
+    lowest = _operation(types.float32, float_lanes)(lambda b, x: _reduce_call(b, "fmin", x))
+    highest = _operation(types.float32, float_lanes)(lambda b, x: _reduce_call(b, "fmax", x))
     any_lane = _operation(types.boolean, mask_lanes)(
         lambda b, m: b.icmp_unsigned("!=", b.bitcast(m, ir.IntType(LANES)), ir.Constant(ir.IntType(LANES), 0))
     )

@@ -15,8 +15,10 @@ from .lanes import (
     any_lane,
     bits_of,
     greater,
+    highest,
     lesser,
     load,
+    lowest,
     select,
     spread,
     spread_int,
@@ -34,6 +36,7 @@ _LONG = np.float32(3e38)
 """Later than anything that arrives."""
 _NOT_MARK = np.uint32(0xFFFFFFFE)
 _LOSS_SCALE = np.float32(2.0**31)
+_ROUNDING = np.float32(2e-6)
 _STRATA = np.uint32(15)
 
 
@@ -69,11 +72,20 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
         if machines.relay_wait_ms.size > 1:
             arrived = arrived + load(scratch.wait, LANES) * (machines.cpu_wait_ms[node] + machines.nic_wait_ms[node])
     step = max(send, size * machines.out_ms_per_byte[node])
+    start = load(scratch.lane, 0)
+    earliest = lowest(arrived - start)
+    # single precision may be off by so much where times are compared after their start has been taken off
+    earliest -= _ROUNDING * (earliest + highest(start))
     position = 0
     sooner = False
     for edge in range(paths.indptr[node], paths.indptr[node + 1]):
         to = paths.target[edge]
         own = node == i
+        soonest = earliest + np.float32(position) * step + size * paths.ms_per_byte[edge] + paths.base_ms[edge] * law.least
+        if not own and soonest > scratch.latest_ms[to]:
+            if to != came_from:
+                position += 1
+            continue
         leave = departure(rounds, machines, scratch, r, i, position) if own else arrived + np.float32(position) * step
         if to != came_from:
             position += 1
@@ -87,8 +99,12 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
             bits = odd if i & 1 else even
             travel, extra, _ = hop_delay(bits, k0, k1, crossing, sender, spread(paths.base_ms[edge]), threshold, law)
             time = leave + (travel + extra)
-            sooner = sooner or any_lane(time < known)
-            store(scratch.wave_ms, to * LANES, lesser(time, known))
+            if any_lane(time < known):
+                time = lesser(time, known)
+                store(scratch.wave_ms, to * LANES, time)
+                scratch.latest_ms[to] = highest(time - start)
+                scratch.moved_on[to] = 0
+                sooner = True
     return sooner
 
 
@@ -96,13 +112,17 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
 def flood(rounds, paths, law, machines, scratch, r, i):
     """Flood the message of sender i through the graph: the earliest of all paths, drawn edge by edge.
 
-    Label-correcting sweeps in the order of the distance from the sender, until nothing changes.
+    Label-correcting sweeps in the order of the distance from the sender, over nodes reached sooner since they passed it on.
     """
     n = machines.in_ms_per_byte.size
     k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
     for node in range(n):
         store(scratch.wave_ms, node * LANES, spread(_INF))
-    store(scratch.wave_ms, i * LANES, load(scratch.first_ms, (r * n + i) * LANES))
+        scratch.moved_on[node], scratch.latest_ms[node] = 1, _INF
+    first = load(scratch.first_ms, (r * n + i) * LANES)
+    store(scratch.wave_ms, i * LANES, first)
+    store(scratch.lane, 0, select(first < _INF, first, spread(np.float32(0.0))))
+    scratch.moved_on[i], scratch.latest_ms[i] = 0, np.float32(0.0)
     again = True
     while again:
         again = False
@@ -110,7 +130,8 @@ def flood(rounds, paths, law, machines, scratch, r, i):
             node = paths.order[i * n + k]
             if node < 0:
                 break
-            if node == i or machines.relays[node]:
+            if scratch.moved_on[node] == 0 and (node == i or machines.relays[node]):
+                scratch.moved_on[node] = 1
                 sooner = _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node)
                 again = again or sooner
     for node in range(n):

@@ -214,6 +214,10 @@ class Scratch(NamedTuple):
     """(n * 16,): commits of the live replicas."""
     wave_ms: Floats
     """(n * 16,): arrivals of the message that is being flooded."""
+    moved_on: NDArray[np.uint8]
+    """(n,) when gossiping: whether a node has passed the message on since that came to it sooner than before."""
+    latest_ms: Floats
+    """(n,) when gossiping: the last of the lanes' arrivals there, from when the source sent."""
     flood_ms: Floats
     """(n * n * 16,) when gossiping: [receiver, source] arrival of each message."""
     lane: Floats

@@ -42,9 +42,12 @@ def test_one_operation_has_no_interval() -> None:
 
 
 def test_replicates_that_differ_are_worth_less() -> None:
-    values = np.repeat([1.0, 2.0, 3.0, 4.0], 100)
-    assert effective_size(values, float(values.std()) / 2.0, False) == pytest.approx(4.0)
-    assert effective_size(values, float(values.std()) / 2.0, True) == 400.0
+    """Sixteen placements, each with latencies of its own: one value in 400 tells no more than one in 16 placements."""
+    cluster = np.repeat(np.arange(16), 25)
+    apart, mixed = cluster + 0.0, np.arange(400) % 25 + 0.0
+    assert effective_size(apart, cluster, 0.5, False) == pytest.approx(15.0)
+    assert effective_size(mixed, cluster, 0.5, False) == 400.0
+    assert effective_size(apart, cluster, 0.5, True) == 400.0
 
 
 def test_success_decided_for_a_placement_as_a_whole_is_one_trial_each() -> None:
