@@ -94,7 +94,8 @@ def estimate_of(row: Row, metric: str) -> Estimate | None:
     Notes
     -----
     Capacity set by the pipeline window is window x batch over the mean flight, which is part of the latency: where every
-    operation is answered, its relative error is at most the error of the mean latency over the mean flight. Throughput at the offered load errs as the success rate does.
+    operation is answered, its relative error is at most the error of the mean latency over the mean flight. Throughput at the
+    offered load errs as the success rate does.
     """
     value, events = float(row[metric]), row["engine"] == Engine.EVENTS
     if metric == "success_rate":
