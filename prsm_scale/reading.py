@@ -98,9 +98,9 @@ def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 def read_parquet(path: Path, columns: Sequence[Column]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Read what made a table, and its checked rows; damaged files and those of others are a UsageError."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise UsageError("run", str(path), f"a whole Parquet file ({reason(error)})") from error
     provenance = _checked_provenance(path, (table.schema.metadata or {}).get(METADATA_KEY.encode(), b""))
     try:

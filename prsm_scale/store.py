@@ -317,7 +317,7 @@ def _write_journal(folder: Path, provenance: Mapping[str, Any], rows: Sequence[M
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table, which is there as a whole or not at all."""
     with replacing(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -196,7 +196,7 @@ def _capacity(row: Row, value: float, events: bool) -> Estimate | None:
         return Estimate(value, error, error)
     if row["bottleneck"] != "pipeline_window":
         return Estimate(value)
-    if row["success_rate"] < 1.0 or not row["mean_flight_ms"]:
+    if row["success_rate"] < 1.0 or row["mean_latency_ms"] is None or not row["mean_flight_ms"]:
         return None
     latency, scale = _bounded(row, "mean_latency_ms"), value / row["mean_flight_ms"]
     if latency.below is None or latency.above is None:

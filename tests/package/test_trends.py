@@ -16,7 +16,9 @@ def score(values):
     return sum(np.sign(late - early) for at, early in enumerate(values) for late in values[at + 1 :])
 
 
-@pytest.mark.parametrize("values", [[1, 2], [1, 2, 3, 4, 5], [1, 1, 1, 2, 2], [3, 1, 2, 2, 5, 5], [4, 4, 4, 4], [2, 1, 1, 3, 3, 3]])
+@pytest.mark.parametrize(
+    "values", [[1, 2], [1, 2, 3, 4, 5], [1, 1, 1, 2, 2], [3, 1, 2, 2, 5, 5], [4, 4, 4, 4], [2, 1, 1, 3, 3, 3]]
+)
 def test_chance_is_that_of_all_arrangements(values):
     seen = abs(score(values))
     chances = [abs(score(order)) >= seen for order in permutations(values)]
