@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 REGRESSED = 3
 
 
-@click.command("compare")
+_HELP = """Find what got worse and what got better from one run to another, scenario by scenario.
+
+    BEFORE and AFTER are runs: folders, files of results, or names of either in results/.
+
+    \b
+    prsm-scale compare RUN RUN
+    prsm-scale compare RUN --against last --json
+
+    Scenarios of the same version and seed have to be equal; others differ where a change passes the tolerance and is significant.
+    Exits with 3 if anything got worse.
+"""
+
+
+@click.command("compare", help=_HELP)
 @click.argument("runs", nargs=-1, metavar="[BEFORE] AFTER")
 @click.option("--against", type=click.Choice(["last"]), help="take the last run of the same configuration as BEFORE")
 @click.option("--tolerance", type=float, default=0.02, show_default=True, help="smallest relative change that counts")
@@ -33,17 +46,7 @@ def command(
     everything: bool,
     as_json: bool,
 ) -> None:
-    r"""Find what got worse and what got better from one run to another, scenario by scenario.
-
-    BEFORE and AFTER are runs: folders, files of results, or names of either in results/.
-
-    \b
-    prsm-scale compare RUN RUN
-    prsm-scale compare RUN --against last --json
-
-    Scenarios of the same version and seed have to be equal; others differ where a change passes the tolerance and is significant.
-    Exits with 3 if anything got worse.
-    """
+    """Find what got worse and what got better from one run to another, scenario by scenario."""
     from prsm_scale.analysis.compare import DEFAULT_METRICS, check_request, compare
 
     columns = tuple(part.strip() for part in metrics.split(",")) if metrics else DEFAULT_METRICS

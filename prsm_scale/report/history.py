@@ -14,7 +14,7 @@ from prsm_scale.report.series import MISSING, number
 from prsm_scale.report.tables import plain_table
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
-_LONGEST: Final = 18
+_LONGEST, _LONGEST_PLAIN = 18, 30
 _NEWEST: Final = 16
 
 
@@ -34,15 +34,13 @@ def history_parts(history: History) -> Iterator[RenderableType]:
 
 
 def _run_table(history: History) -> Table:
-    headings: tuple[str, ...] = ("run", "when", "version", "configuration", "count", "seed", "wall s", "values")
-    rows = [_run(run, history.metrics[0]) for run in history.runs]
-    if all(run.configuration in run.run_id for run in history.runs):
-        headings, rows = _without(headings, 3), [_without(row, 3) for row in rows]
-    return plain_table(headings, rows, left=("run", "when", "version", "configuration"))
-
-
-def _without(cells: tuple[str, ...], place: int) -> tuple[str, ...]:
-    return (*cells[:place], *cells[place + 1 :])
+    headings = ("run", "when", "version", "configuration", "count", "seed", "wall s", "values")
+    # names of single files tell time and configuration, and leave no room for them
+    named = max(len(run.run_id) for run in history.runs) > _LONGEST_PLAIN
+    left_out = ("when", "configuration") if named else ()
+    rows = [dict(zip(headings, _run(run, history.metrics[0]), strict=True)) for run in history.runs]
+    shown = [name for name in headings if name not in left_out]
+    return plain_table(shown, [[row[name] for name in shown] for row in rows], left=("run", "when", "version", "configuration"))
 
 
 def sparkline(levels: Sequence[float]) -> str:

@@ -152,11 +152,14 @@ class TestHistory:
         assert "1 without another finished run of the same scenarios" in told
         assert "1 left out, which hold no scenarios" in told
 
-    def test_names_of_single_files_leave_out_the_configuration(self, results):
-        stored = put(results / "made", "x", name="demo")
-        (results / "scaling_test_demo_20250623_160404.parquet").write_bytes((stored.path / "scenarios.parquet").read_bytes())
-        assert "demo" in invoke("history", "--name", "demo").stdout
-        assert "no runs" in invoke("history", "--name", "other").stdout
+    def test_long_names_are_shown_whole(self, results):
+        name = "scaling_test_comprehensive_scaling_20250623_160404"
+        stored = put(results, name, name="comprehensive_scaling")
+        (results / f"{name}.parquet").write_bytes((stored.path / "scenarios.parquet").read_bytes())
+        lines = invoke("history", "--name", "comprehensive_scaling").stdout.splitlines()
+        assert sum(line.startswith(f"{name} ") for line in lines) == 2
+        assert max(map(len, lines)) <= 100
+        assert invoke("history", "--name", "other").stdout == "no runs\n"
 
     def test_bad_input_is_one_line(self, results):
         assert "directory: 'none' is not allowed: a folder that holds runs" in invoke("history", "none", code=2).stderr
