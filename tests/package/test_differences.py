@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from prsm_scale import event_engine
+from prsm_scale.analysis import differences
 from prsm_scale.analysis.differences import Estimate, difference, difference_over_seeds, estimate_of, holm
 from prsm_scale.metrics import half_width, mean_and_error, wilson
 
@@ -56,6 +58,10 @@ def test_capacity_of_the_window_errs_as_the_flight_in_the_latency():
     assert estimate_of(lost, "saturation_ops_per_second") is None
     events = estimate_of(latency | {"engine": "events"}, "saturation_ops_per_second")
     assert events.above == pytest.approx(600.0 * 0.02 / 1.96, rel=1e-3)
+
+
+def test_pace_is_measured_as_exactly_as_taken():
+    assert differences._PACE_HALF_WIDTH == event_engine._STEADY
 
 
 @pytest.mark.parametrize("metric", ["view_changes_per_operation", "mean_commit_ms", "std_dev_ms", "retransmissions"])
