@@ -36,6 +36,8 @@ class Column:
         One line for the reader of the file.
     nullable
         Whether a value may be missing. NaN and infinity are stored as missing.
+    better
+        Which way is an improvement, "lower" or "higher"; "" where neither is.
     """
 
     name: str
@@ -43,18 +45,22 @@ class Column:
     unit: str
     meaning: str
     nullable: bool = True
+    better: str = ""
+
+
+_LOWER, _HIGHER = "lower", "higher"
 
 
 def _text(name: str, meaning: str, nullable: bool = False) -> Column:
     return Column(name, "string", "", meaning, nullable)
 
 
-def _integer(name: str, meaning: str, dtype: str = "int32", nullable: bool = False, unit: str = "") -> Column:
-    return Column(name, dtype, unit, meaning, nullable)
+def _integer(name: str, meaning: str, dtype: str = "int32", nullable: bool = False, unit: str = "", better: str = "") -> Column:
+    return Column(name, dtype, unit, meaning, nullable, better)
 
 
-def _real(name: str, unit: str, meaning: str, nullable: bool = True) -> Column:
-    return Column(name, "float64", unit, meaning, nullable)
+def _real(name: str, unit: str, meaning: str, nullable: bool = True, better: str = "") -> Column:
+    return Column(name, "float64", unit, meaning, nullable, better)
 
 
 def interval_names(name: str) -> tuple[str, str]:
@@ -70,11 +76,11 @@ def interval_names(name: str) -> tuple[str, str]:
     return f"{stem}_low{suffix}", f"{stem}_high{suffix}"
 
 
-def _estimate(name: str, unit: str, meaning: str) -> tuple[Column, Column, Column]:
+def _estimate(name: str, unit: str, meaning: str, better: str = "") -> tuple[Column, Column, Column]:
     """Make the columns of a value and of the ends of its 95 % interval."""
     low, high = interval_names(name)
     return (
-        _real(name, unit, meaning),
+        _real(name, unit, meaning, better=better),
         _real(low, unit, f"lower end of the 95 % interval of {name}"),
         _real(high, unit, f"upper end of the 95 % interval of {name}"),
     )
@@ -112,41 +118,48 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _integer("operations", "operations simulated and counted, warm-up left out", "int64"),
     _integer("replicates", "independent replicates the operations came from"),
     _text("version", "version of prsm-scale that wrote the row"),
-    _real("operations_per_second", "1/s", "operations that succeeded, at the offered load"),
-    _real("saturation_ops_per_second", "1/s", "capacity: the smallest bound over all resources"),
-    _real("operations_per_node_per_second", "1/s", "operations_per_second / node_count"),
+    _real("operations_per_second", "1/s", "operations that succeeded, at the offered load", better=_HIGHER),
+    _real("saturation_ops_per_second", "1/s", "capacity: the smallest bound over all resources", better=_HIGHER),
+    _real("operations_per_node_per_second", "1/s", "operations_per_second / node_count", better=_HIGHER),
     _real("utilisation", "", "offered load / capacity of the binding resource"),
-    *_estimate("mean_latency_ms", "ms", "mean time from request to the client's last needed reply"),
-    *_estimate("median_latency_ms", "ms", "median of the client latency"),
-    *_estimate("p95_latency_ms", "ms", "95th percentile of the client latency"),
-    *_estimate("p99_latency_ms", "ms", "99th percentile of the client latency"),
-    _real("min_latency_ms", "ms", "smallest client latency"),
-    _real("max_latency_ms", "ms", "largest client latency"),
-    _real("std_dev_ms", "ms", "standard deviation of the client latency"),
-    _real("mean_commit_ms", "ms", "mean time from the primary's proposal until n - f replicas have committed"),
-    _real("median_commit_ms", "ms", "median commit time"),
-    _real("p99_commit_ms", "ms", "99th percentile of the commit time"),
-    _real("mean_flight_ms", "ms", "mean time from the primary's proposal to its own commit"),
-    _real("success_rate", "", "share of operations answered within the time-out"),
+    *_estimate("mean_latency_ms", "ms", "mean time from request to the client's last needed reply", better=_LOWER),
+    *_estimate("median_latency_ms", "ms", "median of the client latency", better=_LOWER),
+    *_estimate("p95_latency_ms", "ms", "95th percentile of the client latency", better=_LOWER),
+    *_estimate("p99_latency_ms", "ms", "99th percentile of the client latency", better=_LOWER),
+    _real("min_latency_ms", "ms", "smallest client latency", better=_LOWER),
+    _real("max_latency_ms", "ms", "largest client latency", better=_LOWER),
+    _real("std_dev_ms", "ms", "standard deviation of the client latency", better=_LOWER),
+    _real("mean_commit_ms", "ms", "mean time from the primary's proposal until n - f replicas have committed", better=_LOWER),
+    _real("median_commit_ms", "ms", "median commit time", better=_LOWER),
+    _real("p99_commit_ms", "ms", "99th percentile of the commit time", better=_LOWER),
+    _real("mean_flight_ms", "ms", "mean time from the primary's proposal to its own commit", better=_LOWER),
+    _real("success_rate", "", "share of operations answered within the time-out", better=_HIGHER),
     _real("success_low", "", "lower end of the 95 % Wilson interval of success_rate"),
     _real("success_high", "", "upper end of the 95 % Wilson interval of success_rate"),
-    _real("message_delivery_rate", "", "share of first transmissions that arrived"),
-    _real("view_changes_per_operation", "", "mean view changes an operation went through"),
-    _real("failover_views", "", "view changes of the first operation of a run that begins in view 0, mean over placements"),
-    _real("failover_ms", "ms", "its latency; missing where it was not answered in time"),
-    _integer("safety_violations", "operations for which honest replicas committed different values", nullable=True),
-    _real("cpu_percent_mean", "%", "CPU use at the offered load, mean over replicas"),
-    _real("cpu_percent_max", "%", "CPU use of the busiest replica"),
+    _real("message_delivery_rate", "", "share of first transmissions that arrived", better=_HIGHER),
+    _real("view_changes_per_operation", "", "mean view changes an operation went through", better=_LOWER),
+    _real(
+        "failover_views",
+        "",
+        "view changes of the first operation of a run that begins in view 0, mean over placements",
+        better=_LOWER,
+    ),
+    _real("failover_ms", "ms", "its latency; missing where it was not answered in time", better=_LOWER),
+    _integer(
+        "safety_violations", "operations for which honest replicas committed different values", nullable=True, better=_LOWER
+    ),
+    _real("cpu_percent_mean", "%", "CPU use at the offered load, mean over replicas", better=_LOWER),
+    _real("cpu_percent_max", "%", "CPU use of the busiest replica", better=_LOWER),
     _integer("cpu_max_replica", "index of the replica with the busiest CPU", nullable=True),
-    _real("memory_mb", "MB", "memory a replica needs"),
-    _real("bandwidth_mbps_mean", "Mbit/s", "traffic sent at the offered load, mean over replicas"),
-    _real("bandwidth_mbps_max", "Mbit/s", "traffic sent by the replica that sends most"),
+    _real("memory_mb", "MB", "memory a replica needs", better=_LOWER),
+    _real("bandwidth_mbps_mean", "Mbit/s", "traffic sent at the offered load, mean over replicas", better=_LOWER),
+    _real("bandwidth_mbps_max", "Mbit/s", "traffic sent by the replica that sends most", better=_LOWER),
     _integer("bandwidth_max_replica", "index of the replica that sends most", nullable=True),
-    _real("message_count", "", "protocol messages of one operation, request and replies left out"),
-    _real("bytes_per_operation", "B", "bytes put on links by one operation, hops and repeats included"),
-    _real("link_transmissions", "", "transmissions over links of one operation, hops and repeats included"),
-    _real("retransmissions", "", "transmissions of one operation that repeat a lost copy"),
-    _real("network_efficiency", "", "bytes that arrived before their quorum closed / bytes put on links"),
+    _real("message_count", "", "protocol messages of one operation, request and replies left out", better=_LOWER),
+    _real("bytes_per_operation", "B", "bytes put on links by one operation, hops and repeats included", better=_LOWER),
+    _real("link_transmissions", "", "transmissions over links of one operation, hops and repeats included", better=_LOWER),
+    _real("retransmissions", "", "transmissions of one operation that repeat a lost copy", better=_LOWER),
+    _real("network_efficiency", "", "bytes that arrived before their quorum closed / bytes put on links", better=_HIGHER),
     _real("propagation_ms", "ms", "part of mean_latency_ms spent on link delay and jitter"),
     _real("transmission_ms", "ms", "part of mean_latency_ms spent putting bytes on links"),
     _real("cpu_ms", "ms", "part of mean_latency_ms spent computing"),

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-_LONGEST_VALUE = 80
+_LONGEST_VALUE, _END = 80, 54
 
 
 class PrsmScaleError(Exception):
@@ -103,5 +103,6 @@ def did_you_mean(given: object, names: Iterable[str]) -> str:
 
 
 def _short(value: object) -> str:
+    """Write a value in 80 characters, of a long one its beginning and its end, where a path has its name."""
     text = " ".join(repr(value).split())
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3 - _END]}...{text[-_END:]}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -18,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,18 +32,12 @@ from prsm_scale.columns import (
     validate_rows,
 )
 from prsm_scale.errors import UsageError
-from prsm_scale.operations import WHOLE, OperationFiles
+from prsm_scale.operations import OperationFiles
+from prsm_scale.reading import JOURNAL, METADATA_KEY, SCHEMA_VERSION, read_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
-"""Version of the files' layout; a file with a larger one is refused."""
-
-_METADATA_KEY = "prsm_scale"
-JOURNAL = "journal.jsonl"
-"""File that is a run, or whatever else the folder is for, until it is finished."""
-_FILES = (JOURNAL, "scenarios.parquet", "fits.parquet", "scenarios.csv", "scenarios.json", "run.json", WHOLE)
 _PACKAGES = ("numpy", "numba", "scipy", "networkx", "pandas", "pyarrow")
 
 
@@ -55,7 +48,7 @@ class StoredRun:
     Parameters
     ----------
     path
-        Folder of the run.
+        Folder of the run, or the file that is all of it.
     scenarios, fits
         One row a scenario, one row a fitted curve; no fits while the run is unfinished.
     provenance
@@ -159,11 +152,13 @@ class RunStore:
         UsageError
             If there is no run at `path`, it cannot be read, or it cannot be written.
         """
-        held = _read(path)
+        held = read_run(path)
+        if held.path.is_file():
+            raise UsageError("run", str(path), "the folder of a run; a single file of results is finished")
         provenance = held.provenance | (_of_sweep(sweep) if sweep is not None else {})
-        with failing_in_one_line(held.folder):
-            store = cls(held.folder, provenance, held.rows, save_operations or OperationFiles.has(held.folder))
-            _write_journal(held.folder, provenance, held.rows)
+        with failing_in_one_line(held.path):
+            store = cls(held.path, provenance, held.rows, save_operations or OperationFiles.has(held.path))
+            _write_journal(held.path, provenance, held.rows)
         return store
 
     @property
@@ -232,7 +227,7 @@ class RunStore:
             _write_json(self.path / "scenarios.json", {"provenance": provenance, "scenarios": rows})
             _write_json(self.path / "run.json", {"provenance": provenance, "fits": fit_rows})
             if self.operations is not None:
-                self.operations.join(self._rows, {_METADATA_KEY: dumps(provenance)})
+                self.operations.join(self._rows, {METADATA_KEY: dumps(provenance)})
             (self.path / JOURNAL).unlink()
             sync_folder(self.path)
         return stored
@@ -244,16 +239,16 @@ def load(path: str | os.PathLike[str]) -> StoredRun:
     Parameters
     ----------
     path
-        Folder of the run, or a file in it.
+        Folder of the run, or a file in it; or a single Parquet file of results, or the JSON or CSV file beside it.
 
     Raises
     ------
     UsageError
         If there is no run, or its files are damaged, of a newer version, or not prsm-scale's.
     """
-    held = _read(path)
+    held = read_run(path)
     scenarios, fits = frame(held.rows, SCENARIO_COLUMNS), frame(held.fits, FIT_COLUMNS)
-    return StoredRun(held.folder, scenarios, fits, held.provenance, held.finished)
+    return StoredRun(held.path, scenarios, fits, held.provenance, held.finished)
 
 
 def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> pd.DataFrame:
@@ -267,72 +262,6 @@ def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> pd.Da
         If a row does not fit the registry.
     """
     return _to_frame(arrow_table(validate_rows(rows, columns), columns))
-
-
-class _Contents(NamedTuple):
-    folder: Path
-    provenance: dict[str, Any]
-    rows: list[dict[str, Any]]
-    fits: list[dict[str, Any]]
-    finished: bool
-
-
-def _read(path: str | os.PathLike[str]) -> _Contents:
-    folder = Path(path)
-    if folder.is_file() and folder.name in _FILES:
-        folder = folder.parent
-    if (folder / JOURNAL).is_file():
-        return _Contents(folder, *_read_journal(folder / JOURNAL), fits=[], finished=False)
-    if (folder / "scenarios.parquet").is_file():
-        provenance, rows = _read_parquet(folder / "scenarios.parquet", SCENARIO_COLUMNS)
-        _, fits = _read_parquet(folder / "fits.parquet", FIT_COLUMNS)
-        return _Contents(folder, provenance, rows, fits, finished=True)
-    raise UsageError("run", str(path), "a folder that holds a run (scenarios.parquet, or journal.jsonl)")
-
-
-def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    try:
-        first, *lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UsageError("run", str(path), f"a readable file ({reason(error)})") from error
-    provenance = _checked_provenance(path, first)
-    lines = [line for line in lines if line]
-    rows: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = validate_row(json.loads(line), SCENARIO_COLUMNS)
-            rows[row["scenario_id"]] = row
-        except (ValueError, TypeError) as error:
-            # Only the write that an interruption cut short may be broken, and that is the last one.
-            if number < len(lines):
-                allowed = f"a whole journal; line {number + 1} is damaged"
-                raise UsageError("run", str(path), allowed) from error
-    return provenance, list(rows.values())
-
-
-def _read_parquet(path: Path, columns: Sequence[Column]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-    except (OSError, pa.ArrowException) as error:
-        raise UsageError("run", str(path), f"a whole Parquet file ({reason(error)})") from error
-    provenance = _checked_provenance(path, (table.schema.metadata or {}).get(_METADATA_KEY.encode(), b""))
-    try:
-        return provenance, validate_rows(table.to_pylist(), columns)
-    except ValueError as error:
-        raise UsageError("run", str(path), f"a file with prsm-scale's columns ({error})") from error
-
-
-def _checked_provenance(path: Path, text: bytes) -> dict[str, Any]:
-    try:
-        provenance: dict[str, Any] = json.loads(text)
-        version, _ = int(provenance["schema_version"]), provenance["run_id"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise UsageError("run", str(path), "a file written by prsm-scale") from error
-    if version > SCHEMA_VERSION:
-        allowed = f"schema version {SCHEMA_VERSION} or older, not {version}: update prsm-scale"
-        raise UsageError("run", str(path), allowed)
-    return provenance
 
 
 def _provenance(run_id: str, created: datetime, sweep: Mapping[str, Any], command: str | None) -> dict[str, Any]:
@@ -363,7 +292,7 @@ def _of_sweep(sweep: Mapping[str, Any]) -> dict[str, Any]:
 
 def arrow_table(rows: list[dict[str, Any]], columns: Sequence[Column], provenance: Mapping[str, Any] | None = None) -> pa.Table:
     """Make a table of checked rows, with what made them in its metadata."""
-    metadata = {_METADATA_KEY: dumps(provenance)} if provenance else None
+    metadata = {METADATA_KEY: dumps(provenance)} if provenance else None
     return pa.Table.from_pylist(rows, schema=arrow_schema(columns, metadata))
 
 
@@ -388,7 +317,7 @@ def _write_journal(folder: Path, provenance: Mapping[str, Any], rows: Sequence[M
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table, which is there as a whole or not at all."""
     with replacing(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from prsm_scale.atomic import failing_in_one_line, sync_folder, write_text
 from prsm_scale.columns import Column, validate_rows
-from prsm_scale.store import JOURNAL, RunStore, arrow_table, write_parquet
+from prsm_scale.reading import JOURNAL
+from prsm_scale.store import RunStore, arrow_table, write_parquet
 
 Table = tuple[tuple[Column, ...], Iterable[Mapping[str, Any]]]
 """Columns, and rows of their values, of which `run_id` is filled in."""

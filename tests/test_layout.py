@@ -19,7 +19,7 @@ OTHERS = sorted(path for folder in ("tests", "bench", "docs") for path in (ROOT 
 HEAVY = {"numba", "scipy", "pandas", "pyarrow", "networkx", "matplotlib"}
 FENCES = {
     "networkx": ("topology.py",),
-    "pyarrow": ("store.py", "operations.py", "columns.py"),
+    "pyarrow": ("store.py", "reading.py", "operations.py", "columns.py"),
     "rich": ("cli/", "report/"),
     "scipy.optimize": ("analysis/fits.py",),
     "matplotlib": (

@@ -20,6 +20,8 @@ _COMMANDS = {
     "faults": "Run a system under fault scripts: how far it falls, and how it recovers.",
     "show": "Show a stored run: table, plot and fitted curves.",
     "fit": "Fit the curves of a stored run again, and show all laws that were tried.",
+    "history": "List the runs of a folder, and the trends of their metrics.",
+    "compare": "Find what got worse and what got better from one run to another.",
     "validate": "Hold the program against closed forms, its other engine, peers and measured systems.",
     "trace": "Show the messages of one operation: table, space-time diagram, Perfetto trace.",
 }

@@ -47,16 +47,16 @@ class Run(Protocol):
 
 
 def load_run(name: str, out: str = "results") -> StoredRun:
-    """Read a run by its folder, or by its name alone where it lies in `out`."""
+    """Read a run by its path, or by its name alone where it lies in `out`."""
     from prsm_scale.store import load
 
     return load(run_folder(name, out))
 
 
 def run_folder(name: str, out: str = "results") -> Path:
-    """Find a run's folder by its path, or by its name inside `out`."""
-    inside = Path(out) / name
-    return inside if not Path(name).exists() and inside.exists() else Path(name)
+    """Find a run by its path, or by its name inside `out`; of a single file of results, the ending may be left out."""
+    places = [place.with_name(f"{place.name}{ending}") for place in (Path(name), Path(out) / name) for ending in ("", ".parquet")]
+    return next((place for place in places if place.exists()), Path(name))
 
 
 def check_figure(file: str) -> None:

@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 _MISSED = 1
 
 
-@click.command("validate")
+_HELP = """Hold the program against closed forms, its other engine, peers' figures and measured systems.
+
+    \b
+    prsm-scale validate
+    prsm-scale validate --ladder closed_forms,peers --quick
+    prsm-scale validate --cases mine.toml
+
+    Exits with 1 if a bar is missed. docs/validation.md shows the last results.
+"""
+
+
+@click.command("validate", help=_HELP)
 @click.option(
     "--ladder", default="closed_forms,engines,peers,measurements", show_default=True, metavar="TEXT", help="which to run"
 )
@@ -43,15 +54,7 @@ def command(
     markdown: str | None,
     quiet: bool,
 ) -> None:
-    r"""Hold the program against closed forms, its other engine, peers' figures and measured systems.
-
-    \b
-    prsm-scale validate
-    prsm-scale validate --ladder closed_forms,peers --quick
-    prsm-scale validate --cases mine.toml
-
-    Exits with 1 if a bar is missed. docs/validation.md shows the last results.
-    """
+    """Hold the program against closed forms, its other engine, peers' figures and measured systems."""
     from prsm_scale.ladders.run import check_ladders, planned, validate
 
     ladders = check_ladders([name.strip() for name in ladder.split(",")])

@@ -80,6 +80,12 @@ def common(rows: Sequence[Row], along: str = NODES) -> str:
     return _label(rows[0], [axis for axis in _axes((along,)) if len({row[axis] for row in rows}) == 1]) if rows else ""
 
 
+def distinct(rows: Sequence[Row]) -> list[str]:
+    """Name each row by the axes in which rows differ, or by its number of nodes where they differ in none."""
+    varying = [axis for axis in _AXES if len({row[axis] for row in rows}) > 1] or [NODES]
+    return [_label(row, varying) for row in rows]
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """Write a number with at least `digits` significant digits, and all of its integer part.
 
