@@ -33,6 +33,7 @@ from prsm_scale.columns import (
     validate_rows,
 )
 from prsm_scale.errors import UsageError
+from prsm_scale.host_columns import HOST_FILE
 from prsm_scale.operations import WHOLE, OperationFiles
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ SCHEMA_VERSION = 1
 _METADATA_KEY = "prsm_scale"
 JOURNAL = "journal.jsonl"
 """File that is a run, or whatever else the folder is for, until it is finished."""
-_FILES = (JOURNAL, "scenarios.parquet", "fits.parquet", "scenarios.csv", "scenarios.json", "run.json", WHOLE)
+_FILES = (JOURNAL, "scenarios.parquet", "fits.parquet", "scenarios.csv", "scenarios.json", "run.json", WHOLE, HOST_FILE)
 _PACKAGES = ("numpy", "numba", "scipy", "networkx", "pandas", "pyarrow")
 
 
@@ -284,8 +285,8 @@ def _read(path: str | os.PathLike[str]) -> _Contents:
     if (folder / JOURNAL).is_file():
         return _Contents(folder, *_read_journal(folder / JOURNAL), fits=[], finished=False)
     if (folder / "scenarios.parquet").is_file():
-        provenance, rows = _read_parquet(folder / "scenarios.parquet", SCENARIO_COLUMNS)
-        _, fits = _read_parquet(folder / "fits.parquet", FIT_COLUMNS)
+        provenance, rows = read_parquet(folder / "scenarios.parquet", SCENARIO_COLUMNS)
+        _, fits = read_parquet(folder / "fits.parquet", FIT_COLUMNS)
         return _Contents(folder, provenance, rows, fits, finished=True)
     raise UsageError("run", str(path), "a folder that holds a run (scenarios.parquet, or journal.jsonl)")
 
@@ -310,7 +311,8 @@ def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return provenance, list(rows.values())
 
 
-def _read_parquet(path: Path, columns: Sequence[Column]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def read_parquet(path: Path, columns: Sequence[Column]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read what made a table, and its checked rows; damaged files and those of others are a UsageError."""
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
