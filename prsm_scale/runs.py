@@ -22,12 +22,15 @@ from prsm_scale.metrics import infeasible_row, memory_mb, why_infeasible
 from prsm_scale.monitor import HostMonitor
 from prsm_scale.operations import operation_arrays
 from prsm_scale.outcome import Outcome
+from prsm_scale.progress import Progress as Progress
 from prsm_scale.store import RunStore, frame
 from prsm_scale.store import load as load_stored
 from prsm_scale.table_runs import add_host_samples, host_samples
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from prsm_scale.analysis.scaling import Analysis
 
 _SHOWN = (
     "operations_per_second",
@@ -39,34 +42,6 @@ _SHOWN = (
     "message_count",
     "bottleneck",
 )
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a sweep has come.
-
-    Attributes
-    ----------
-    done, total : int
-        Scenarios.
-    messages : int
-        Messages simulated so far.
-    messages_per_second : float
-    seconds_left : float or None
-        None while nothing is known.
-    current : str
-        What is under way.
-    share : float
-        Part of the scenario under way that is done.
-    """
-
-    done: int
-    total: int
-    messages: int
-    messages_per_second: float
-    seconds_left: float | None
-    current: str
-    share: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,6 +81,13 @@ class Run:
         from prsm_scale.analysis.resilience import byzantine_resilience
 
         return byzantine_resilience(self.scenarios)
+
+    @property
+    def analysis(self) -> list[Analysis]:
+        """What each group of scenarios that differ in n alone says; see `prsm_scale.analysis.scaling.analyse`."""
+        from prsm_scale.analysis.scaling import analyse
+
+        return analyse(self.scenarios)
 
     @property
     def host_resources(self) -> pd.DataFrame:
