@@ -148,10 +148,20 @@ class TestDegradation:
             (100 + 50 * np.log(N), 100 + 50 * np.log(50), 50, 80),
             (200 + 0.3 * N, 150, 10, 10),
             (900 / np.sqrt(N), 100, 10, 10),
+            (900 - 0.5 * N, 300, 10, 10),
             (900 / np.sqrt(N), 1000, None, None),
             (200 + 0.3 * N, 800, 2000, None),
         ],
-        ids=["power", "linear", "logarithmic", "passed at once", "falling and passed", "falling", "outside the data"],
+        ids=[
+            "power",
+            "linear",
+            "logarithmic",
+            "passed at once",
+            "falling and passed",
+            "falling line and passed",
+            "falling",
+            "outside the data",
+        ],
     )
     @pytest.mark.parametrize("name", ["mean", "p99"])
     def test_limit_in_ms(self, name: str, values: Any, limit_ms: float, where: float | None, grid: int | None) -> None:
