@@ -18,6 +18,7 @@ from pathlib import Path
 from prsm_scale import validate
 from prsm_scale.columns import FIT_COLUMNS, OPERATION_COLUMNS, SCENARIO_COLUMNS, VALIDATION_COLUMNS, docs_table
 from prsm_scale.fault_columns import FAULT_COLUMNS, TIMELINE_COLUMNS
+from prsm_scale.host_columns import HOST_COLUMNS, HOST_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ROOT / "docs" / "columns.md"
@@ -35,6 +36,11 @@ _SECTIONS = (
         "operations.parquet",
         "One row an operation, all scenarios of the run one after another; written where `--save-operations` asks for it.",
         OPERATION_COLUMNS,
+    ),
+    (
+        HOST_FILE,
+        "One row a sample of the host while `sweep` ran, about one a second; not written with `--no-monitor`.",
+        HOST_COLUMNS,
     ),
     ("validation.parquet", "One row a prediction that `validate` holds against something.", VALIDATION_COLUMNS),
     ("faults.parquet", "One row for each replicate under a fault script, see docs/fault_scripts.md.", FAULT_COLUMNS),

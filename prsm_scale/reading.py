@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from prsm_scale.atomic import reason
 from prsm_scale.columns import FIT_COLUMNS, SCENARIO_COLUMNS, Column, validate_row, validate_rows
 from prsm_scale.errors import UsageError
+from prsm_scale.host_columns import HOST_FILE
 from prsm_scale.operations import WHOLE
 
 SCHEMA_VERSION = 1
@@ -23,7 +24,7 @@ METADATA_KEY = "prsm_scale"
 JOURNAL = "journal.jsonl"
 """File that is a run, or whatever else the folder is for, until it is finished."""
 TABLE = "scenarios.parquet"
-_FILES = (JOURNAL, TABLE, "fits.parquet", "scenarios.csv", "scenarios.json", "run.json", WHOLE)
+_FILES = (JOURNAL, TABLE, "fits.parquet", "scenarios.csv", "scenarios.json", "run.json", WHOLE, HOST_FILE)
 _BESIDE = (".json", ".csv")
 """What may lie beside a single Parquet file of results, under the same name."""
 

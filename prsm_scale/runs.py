@@ -6,7 +6,8 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -18,13 +19,18 @@ from prsm_scale.config import Scenario, Sweep
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.errors import SweepInterrupted, UsageError
 from prsm_scale.metrics import infeasible_row, memory_mb, why_infeasible
+from prsm_scale.monitor import HostMonitor
 from prsm_scale.operations import operation_arrays
 from prsm_scale.outcome import Outcome
+from prsm_scale.progress import Progress as Progress
 from prsm_scale.store import RunStore, frame
 from prsm_scale.store import load as load_stored
+from prsm_scale.table_runs import add_host_samples, host_samples
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from prsm_scale.analysis.scaling import Analysis
 
 _SHOWN = (
     "operations_per_second",
@@ -36,34 +42,6 @@ _SHOWN = (
     "message_count",
     "bottleneck",
 )
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a sweep has come.
-
-    Attributes
-    ----------
-    done, total : int
-        Scenarios.
-    messages : int
-        Messages simulated so far.
-    messages_per_second : float
-    seconds_left : float or None
-        None while nothing is known.
-    current : str
-        What is under way.
-    share : float
-        Part of the scenario under way that is done.
-    """
-
-    done: int
-    total: int
-    messages: int
-    messages_per_second: float
-    seconds_left: float | None
-    current: str
-    share: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,12 +58,15 @@ class Run:
         One row a fitted curve, see `prsm_scale.columns.FIT_COLUMNS`.
     path : pathlib.Path or None
         Folder of the stored run.
+    samples : sequence of dict
+        Samples of the host of a run without a folder.
     """
 
     sweep: Mapping[str, Any]
     scenarios: pd.DataFrame
     fits: pd.DataFrame
     path: Path | None = None
+    samples: Sequence[Mapping[str, Any]] = ()
 
     @property
     def resilience(self) -> pd.DataFrame:
@@ -100,6 +81,20 @@ class Run:
         from prsm_scale.analysis.resilience import byzantine_resilience
 
         return byzantine_resilience(self.scenarios)
+
+    @property
+    def analysis(self) -> list[Analysis]:
+        """What each group of scenarios that differ in n alone says; see `prsm_scale.analysis.scaling.analyse`."""
+        from prsm_scale.analysis.scaling import analyse
+
+        return analyse(self.scenarios)
+
+    @property
+    def host_resources(self) -> pd.DataFrame:
+        """One row a sample of the host while it simulated, see `prsm_scale.host_columns`; none where it was not monitored."""
+        from prsm_scale.host_columns import HOST_COLUMNS
+
+        return frame(self.samples or host_samples(self.path), HOST_COLUMNS)
 
     def __repr__(self) -> str:
         """Tell the scenarios and their main results in one line."""
@@ -136,6 +131,7 @@ class Run:
         store = RunStore.create(out_dir, self.sweep)
         for row in _records(self.scenarios):
             store.append(row)
+        add_host_samples(store, self.samples or host_samples(self.path))
         store.finish(_records(self.fits))
         return store.path
 
@@ -185,7 +181,9 @@ def simulate(threads: int | None = None, **settings: Any) -> Outcome:
     return outcome
 
 
-def sweep(threads: int | None = None, progress: Callable[[Progress], None] | None = None, **settings: Any) -> Run:
+def sweep(
+    threads: int | None = None, progress: Callable[[Progress], None] | None = None, monitor: bool = False, **settings: Any
+) -> Run:
     """Simulate a grid of scenarios and fit the curves, in memory.
 
     Parameters
@@ -194,6 +192,8 @@ def sweep(threads: int | None = None, progress: Callable[[Progress], None] | Non
         Default: one for each processor; the results do not depend on it.
     progress : callable, optional
         Called with a `Progress` as work gets done, from one thread or another but never from two at once.
+    monitor : bool
+        Whether to sample what the host does meanwhile, for `Run.host_resources`; the results do not depend on it.
     **settings
         Of `prsm_scale.Sweep`: ``sweep(nodes="10..1000", topology=["mesh", "star"])``.
 
@@ -206,13 +206,14 @@ def sweep(threads: int | None = None, progress: Callable[[Progress], None] | Non
     scenarios_of_grid = grid.scenarios()
     check_scenarios(scenarios_of_grid)
     rows: list[dict[str, Any]] = []
-    _run_all(scenarios_of_grid, frozenset(), threads, progress, rows.append)
+    with HostMonitor() if monitor else nullcontext() as watch:
+        _run_all(scenarios_of_grid, frozenset(), threads, progress, rows.append)
     from prsm_scale.analysis.sweep_fits import fit_scenarios
     from prsm_scale.columns import FIT_COLUMNS, SCENARIO_COLUMNS
 
     scenarios = frame([{**row, "run_id": ""} for row in rows], SCENARIO_COLUMNS)
     fits = frame([{**fit, "run_id": ""} for fit in fit_scenarios(scenarios)], FIT_COLUMNS)
-    return Run(grid.to_dict(), scenarios, fits)
+    return Run(grid.to_dict(), scenarios, fits, samples=watch.samples if watch else ())
 
 
 def run_sweep(
@@ -223,6 +224,7 @@ def run_sweep(
     resume: str | os.PathLike[str] | None = None,
     command: str | None = None,
     save_operations: bool = False,
+    monitor: bool = True,
 ) -> Run:
     """Simulate a grid of scenarios, storing each as soon as it is done.
 
@@ -240,6 +242,9 @@ def run_sweep(
     save_operations : bool
         Whether to store single operations too, in operations.parquet. A stored run that has them goes on to do so; one without is
         simulated again for them.
+    monitor : bool
+        Whether to sample what the host does meanwhile, into host_resources.parquet; a run that is gone on with keeps the samples
+        that it has. The results do not depend on it.
 
     Raises
     ------
@@ -263,11 +268,15 @@ def run_sweep(
         if operations is not None:
             operations.add(outcome.scenario.scenario_id, operation_arrays(outcome))
 
+    watch = HostMonitor()
     try:
-        _run_all(scenarios, store.completed, threads, progress, store.append, keep_operations)
+        with watch if monitor else nullcontext():
+            _run_all(scenarios, store.completed, threads, progress, store.append, keep_operations)
     except KeyboardInterrupt:
         done = store.completed.intersection(one.scenario_id for one in scenarios)
         raise SweepInterrupted(store.path, len(done), len(scenarios)) from None
+    finally:
+        add_host_samples(store, watch.samples)
     from prsm_scale.analysis.sweep_fits import fit_scenarios
 
     stored = store.finish(fit_scenarios(store.scenarios))

@@ -122,8 +122,8 @@ class LatencyLaw(Law):
     """A law that can be asked where it passes a multiple of its own value at the smallest n."""
 
     @abstractmethod
-    def crossing(self, parameters: Floats, baseline: float, factor: float) -> Floats:
-        """Give the n, [...], at which the law is `factor` times its value at `baseline`, or infinity."""
+    def crossing(self, parameters: Floats, baseline: float, factor: float | Floats) -> Floats:
+        """Give the n, [...], at which the law is `factor`, [] or [...], times its value at `baseline`, or infinity."""
 
 
 class PowerLaw(LatencyLaw):
@@ -158,7 +158,7 @@ class PowerLaw(LatencyLaw):
         with np.errstate(over="ignore"):  # wild draws around a few points; infinite then stands for an open end
             return np.stack([parameters[0] * np.exp(shift[:, 0]), parameters[1] + shift[:, 1]], axis=1)
 
-    def crossing(self, parameters: Floats, baseline: float, factor: float) -> Floats:
+    def crossing(self, parameters: Floats, baseline: float, factor: float | Floats) -> Floats:
         """See LatencyLaw."""
         exponent = parameters[..., 1]
         inverse = np.divide(1, exponent, out=np.full_like(exponent, np.inf), where=exponent > 0)
@@ -224,7 +224,7 @@ class StraightLine(LatencyLaw):
         shift = _linear_least_squares(terms / (terms @ parameters)[:, None], deviations, weights)
         return parameters + shift
 
-    def crossing(self, parameters: Floats, baseline: float, factor: float) -> Floats:
+    def crossing(self, parameters: Floats, baseline: float, factor: float | Floats) -> Floats:
         """See LatencyLaw."""
         start = np.maximum(self.predict(parameters, np.array([baseline]))[..., 0], 0)
         slope = parameters[..., 1]

@@ -220,6 +220,17 @@ def choose(fits: Sequence[LawFit]) -> int | None:
     return min(known)[1] if known else None
 
 
+def telling(fits: Sequence[LawFit]) -> LawFit | None:
+    """Give the law to speak of: the chosen one, or with too few points to choose by, the closest of the simplest.
+
+    A law that has as many parameters as there are points fits any, and tells nothing: None where all are such.
+    """
+    chosen = choose(fits)
+    ranked = [(place != chosen, len(fit.parameters), fit.rmse_log or 0.0, place) for place, fit in enumerate(fits)]
+    known = [rank for rank, fit in zip(ranked, fits, strict=True) if len(fit.nodes) > len(fit.parameters) > 0]
+    return fits[min(known)[-1]] if known else None
+
+
 def crossing(fit: LawFit, factor: float) -> Estimate:
     """Estimate the n at which a latency law is `factor` times its own value at the smallest n.
 

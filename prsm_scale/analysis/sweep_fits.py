@@ -29,12 +29,22 @@ _NORMAL_95 = 1.959964  # half width of a 95 % interval, in standard errors
 _Row = dict[str, Any]
 
 
-class _Points(NamedTuple):
-    """What one quantity of a group gives to fit."""
+class FitPoints(NamedTuple):
+    """What one quantity of a group gives to fit.
+
+    Attributes
+    ----------
+    nodes, values
+        float64[m], points with a positive value.
+    error
+        float64[m], relative standard error of each value, NaN where unknown.
+    flags
+        missing_points and overloaded_points, see `fit_scenarios`.
+    """
 
     nodes: Floats
     values: Floats
-    error: Floats  # relative standard error, NaN where unknown
+    error: Floats
     flags: tuple[str, ...]
 
 
@@ -68,50 +78,64 @@ def fit_scenarios(scenarios: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _throughput_rows(group: pd.DataFrame) -> list[_Row]:
+def throughput_fits(group: pd.DataFrame) -> tuple[FitPoints, tuple[LawFit, ...]]:
+    """Fit the laws of saturation throughput to one group; none where it is known at fewer than two n."""
     points = _points(group, efficiency.BASIS)
     if len(np.unique(points.nodes)) < 2:
-        return []
-    nodes, values = points.nodes, points.values
-    scaling = efficiency.scaling_efficiency(nodes, values)
-    common = {
-        "quantity": efficiency.BASIS,
-        "grid_n": efficiency.low_gain_nodes(nodes, values),
-        "mean_efficiency": scaling.mean,
-        "efficiency_tier": scaling.tier,
-    }
-    return _rows(points, common, (fit_power(nodes, values), fit_usl(nodes, values, log=True)), _peak)
+        return points, ()
+    return points, (fit_power(points.nodes, points.values), fit_usl(points.nodes, points.values, log=True))
 
 
-def _latency_rows(group: pd.DataFrame) -> list[_Row]:
-    points = _points(group, _LATENCY)
+def latency_fits(group: pd.DataFrame, quantity: str = _LATENCY) -> tuple[FitPoints, tuple[LawFit, ...]]:
+    """Fit the laws of a column of latencies to one group; none where it is known at fewer than two n."""
+    points = _points(group, quantity)
     if len(np.unique(points.nodes)) < 2:
-        return []
+        return points, ()
     nodes, values, error, _ = points
-    fits = (
+    return points, (
         fit_power(nodes, values, error),
         fit_line(nodes, values, error, logarithmic=True),
         fit_line(nodes, values, error),
     )
-    common = {"quantity": _LATENCY, "grid_n": efficiency.slow_nodes(nodes, values)}
+
+
+def _throughput_rows(group: pd.DataFrame) -> list[_Row]:
+    points, fits = throughput_fits(group)
+    if not fits:
+        return []
+    scaling = efficiency.scaling_efficiency(points.nodes, points.values)
+    common = {
+        "quantity": efficiency.BASIS,
+        "grid_n": efficiency.low_gain_nodes(points.nodes, points.values),
+        "mean_efficiency": scaling.mean,
+        "efficiency_tier": scaling.tier,
+    }
+    return _rows(points, common, fits, _peak)
+
+
+def _latency_rows(group: pd.DataFrame) -> list[_Row]:
+    points, fits = latency_fits(group)
+    if not fits:
+        return []
+    common = {"quantity": _LATENCY, "grid_n": efficiency.slow_nodes(points.nodes, points.values)}
     return _rows(points, common, fits, _degradation)
 
 
-def _points(group: pd.DataFrame, quantity: str) -> _Points:
+def _points(group: pd.DataFrame, quantity: str) -> FitPoints:
     values = group[quantity].to_numpy(dtype=np.float64)
     kept = np.isfinite(values) & (values > 0)
     error = np.full(len(values), np.nan)
     flags = [] if kept.all() else ["missing_points"]
-    if quantity == _LATENCY:
-        error[kept] = relative_error(group[kept])
+    if quantity != efficiency.BASIS:
+        error[kept] = relative_error(group[kept], quantity)
         if (group["utilisation"].to_numpy(float)[kept] >= 1).any():
             flags.append("overloaded_points")
     nodes = group["node_count"].to_numpy(dtype=np.float64)
-    return _Points(nodes[kept], values[kept], error[kept], tuple(flags))
+    return FitPoints(nodes[kept], values[kept], error[kept], tuple(flags))
 
 
 def _rows(
-    points: _Points,
+    points: FitPoints,
     common: _Row,
     fits: Sequence[LawFit],
     findings: Callable[[LawFit], tuple[_Row, tuple[str, ...]]],
@@ -177,8 +201,9 @@ def estimate_columns(name: str, estimate: Estimate) -> dict[str, Any]:
     return {name: estimate.value, low: estimate.low, high: estimate.high}
 
 
-def relative_error(group: pd.DataFrame) -> Floats:
-    """Relative standard error of the mean latency of each scenario, NaN where unknown."""
-    low, middle, high = (group[f"mean_latency{end}_ms"].to_numpy(dtype=np.float64) for end in ("_low", "", "_high"))
+def relative_error(group: pd.DataFrame, quantity: str = _LATENCY) -> Floats:
+    """Relative standard error of a column with an interval, by default the mean latency, of each scenario; NaN where unknown."""
+    below, above = interval_names(quantity)
+    low, middle, high = (group[name].to_numpy(dtype=np.float64) for name in (below, quantity, above))
     error: Floats = (high - low) / (2 * _NORMAL_95 * middle)
     return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ _HIDDEN = ("graph", "graph_digest")
 AXIS_SECTION = "Axes: one value, or several separated by commas"
 _SETTING_SECTION = "Settings: one value each"
 RUN_SECTION = "This run"
+_THRESHOLD_SECTION = "What counts as too much or too little"
 
 
 class SectionOption(click.Option):
@@ -66,6 +68,22 @@ def setting_options() -> Iterator[SectionOption]:
 def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Take the options that the user gave."""
     return {name: value for name, value in values.items() if name in Sweep.model_fields and value is not None}
+
+
+def threshold_options() -> Iterator[SectionOption]:
+    """One option for each threshold of the findings."""
+    from prsm_scale.analysis.thresholds import Thresholds
+
+    for one in fields(Thresholds):
+        is_text = isinstance(one.default, str)
+        default = "" if one.default is None else f" [{one.default if is_text else format(one.default, 'g')}]"
+        yield SectionOption(
+            [f"--{one.name.replace('_', '-')}", one.name],
+            section=_THRESHOLD_SECTION,
+            metavar="TEXT" if is_text else "NUMBER",
+            help=one.metadata["meaning"] + default,
+            callback=lambda ctx, parameter, text: text if text is None else _number(text),
+        )
 
 
 def one_scenario(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Scenario:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console, RenderableType
 
+    from prsm_scale.analysis.thresholds import Thresholds
     from prsm_scale.report.series import Series
     from prsm_scale.store import StoredRun
 
@@ -114,17 +115,18 @@ def resumable(command: str) -> Iterator[None]:
         raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-def print_run(run: Run, over_load: bool = False) -> None:
-    """Print a run's table, plot, fitted curves and folder; over the load, or over the number of nodes."""
+def print_run(run: Run, over_load: bool = False, thresholds: Thresholds | None = None) -> None:
+    """Print a run's table, plot, fitted curves, findings and folder; over the load, or over the number of nodes."""
     rows, console = records(run.scenarios), terminal()
-    parts = _parts_over_load(run) if over_load else _parts(run, split(rows, records(run.fits)))
+    parts = _parts_over_load(run) if over_load else _parts(run, split(rows, records(run.fits)), thresholds)
     for part in filter(None, parts):
         console.print(part)
         console.print()
     console.print(f"{len(rows)} scenario{'s' * (len(rows) != 1)} in {run.path}", soft_wrap=True)
 
 
-def _parts(run: Run, series: Sequence[Series]) -> list[RenderableType]:
+def _parts(run: Run, series: Sequence[Series], thresholds: Thresholds | None) -> list[RenderableType]:
+    from prsm_scale.report.findings import findings
     from prsm_scale.report.fits import fit_summary
     from prsm_scale.report.resilience import grids, resilience_table
     from prsm_scale.report.tables import plots, result_table
@@ -135,7 +137,7 @@ def _parts(run: Run, series: Sequence[Series]) -> list[RenderableType]:
         parts += ["over the share of faulty replicas:", *map(resilience_table, found)]
     if any(one.fits for one in series):
         parts += ["fits over n, [95 % intervals]:", *map(fit_summary, (one for one in series if one.fits))]
-    return parts
+    return [*parts, "findings:", findings(run.scenarios, thresholds)] if series else parts
 
 
 def _parts_over_load(run: Run) -> list[RenderableType]:
@@ -158,8 +160,8 @@ def series_over_load(run: Run) -> list[Series]:
     return split(records(with_loads(run.scenarios)), fits, RATE)
 
 
-def print_json(run: Run, over_load: bool = False) -> None:
-    """Print a run as one JSON document; over the load, each scenario with its load."""
+def print_json(run: Run, over_load: bool = False, thresholds: Thresholds | None = None) -> None:
+    """Print a run as one JSON document; over the load, each scenario with its load, else with what they say over n."""
     rows = [row for one in series_over_load(run) for row in one.rows] if over_load else records(run.scenarios)
     document: dict[str, Any] = {
         "run": run.path and run.path.name,
@@ -167,6 +169,10 @@ def print_json(run: Run, over_load: bool = False) -> None:
         "scenarios": rows,
         "fits": records(run.fits),
     }
+    if not over_load:
+        from prsm_scale.analysis.scaling import analyse
+
+        document["analysis"] = [one.to_dict() for one in analyse(run.scenarios, thresholds)]
     if not over_load and run.scenarios[RATIO].nunique() > 1:
         from prsm_scale.analysis.resilience import byzantine_resilience
 

@@ -28,6 +28,9 @@ from prsm_scale.config import Scenario, Sweep, read_config
 _SAVE_OPERATIONS = SectionOption(
     ["--save-operations"], is_flag=True, help="store every operation's latency too, in operations.parquet"
 )
+_NO_MONITOR = SectionOption(
+    ["--no-monitor"], is_flag=True, help="take no samples of this host's CPU, memory, network and disk meanwhile"
+)
 
 
 def _run(
@@ -40,6 +43,7 @@ def _run(
     plot: str | None,
     quiet: bool,
     save_operations: bool,
+    no_monitor: bool,
     **options: Any,
 ) -> None:
     sweep = _read(config, out, resume, given_settings(options))
@@ -56,6 +60,7 @@ def _run(
         threads=threads,
         resume=run_folder(resume, out) if resume else None,
         save_operations=save_operations,
+        monitor=not no_monitor,
     )
     if as_json:
         print_json(run)
@@ -86,7 +91,7 @@ def _simulate(sweep: Sweep, line: ProgressLine, **how: Any) -> Run:
 
 command = SectionCommand(
     "sweep",
-    params=[*setting_options(), *RUN_OPTIONS, _SAVE_OPERATIONS],
+    params=[*setting_options(), *RUN_OPTIONS, _SAVE_OPERATIONS, _NO_MONITOR],
     callback=_run,
     help="""Simulate a grid of scenarios, and fit curves over the number of nodes.
 

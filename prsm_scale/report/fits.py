@@ -47,7 +47,7 @@ def fit_summary(series: Series) -> RenderableType:
     for quantity, fits in groupby(series.fits, _quantity):
         for place, finding in enumerate(_findings(list(fits))):
             table.add_row("" if place else quantity, *finding)
-    return titled(series, table)
+    return titled(series.label, table)
 
 
 def fit_table(series: Series) -> RenderableType:
@@ -55,7 +55,7 @@ def fit_table(series: Series) -> RenderableType:
     headings = ("", "quantity", "law", "parameters", "dAICc", "misfit", "beware")
     left = ("", "quantity", "law", "parameters", "beware")
     rows = [_cells(fit) for fit in series.fits]
-    return titled(series, plain_table(headings, rows, left, wrap=("beware",)))
+    return titled(series.label, plain_table(headings, rows, left, wrap=("beware",)))
 
 
 def _cells(fit: Row) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def load_table(series: Series) -> RenderableType:
     idle = [Text(_capacity(row)) for row in series.rows if row["load"] == 0 and row["capacity_ops_per_second"]]
     loaded = [row for row in series.rows if row["load"] != 0]
     table = [plain_table(_HEADINGS, _cells(loaded), left=())] if loaded else []
-    return titled(series, *idle, *table, *(Text(line, style="yellow") for line in _notes(series.rows)))
+    return titled(series.label, *idle, *table, *(Text(line, style="yellow") for line in _notes(series.rows)))
 
 
 def load_plot(series: Sequence[Series]) -> list[RenderableType]:
@@ -53,7 +53,7 @@ def load_summary(series: Series) -> RenderableType:
         table.add_column(no_wrap=not wraps)
     for finding in (found for fit in series.fits for found in _findings(fit)):
         table.add_row(*finding)
-    return titled(series, table)
+    return titled(series.label, table)
 
 
 def _curve(rows: Sequence[Row]) -> Curve:

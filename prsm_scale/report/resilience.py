@@ -87,7 +87,7 @@ def resilience_table(grid: Grid) -> RenderableType:
         for part in _parts(columns, WIDTH - taken)
     ]
     notes = [Text(note, style="yellow") for note in _notes(grid.series.rows)]
-    return titled(grid.series, *tables, *notes)
+    return titled(grid.series.label, *tables, *notes)
 
 
 def _labels(name: str, grid: Grid) -> Iterator[Line]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from prsm_scale.wording import MISSING as MISSING
+from prsm_scale.wording import number as number
+from prsm_scale.wording import percent as percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = Mapping[str, Any]
-
-MISSING = "-"
 
 NODES, RATE, RATIO = "node_count", "offered_ops_per_second", "byzantine_ratio"
 """Columns along which a series may go."""
@@ -86,22 +87,10 @@ def distinct(rows: Sequence[Row]) -> list[str]:
     return [_label(row, varying) for row in rows]
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Write a number with at least `digits` significant digits, and all of its integer part.
-
-    Examples
-    --------
-    >>> number(0.01234), number(12.345), number(1234567.8), number(None)
-    ('0.0123', '12.3', '1,234,568', '-')
-    """
-    if value is None or not math.isfinite(value):
-        return MISSING
-    if value == 0:
-        return "0"
-    size = math.floor(math.log10(abs(value)))
-    if not -5 <= size <= 9:
-        return f"{value:.{digits - 1}e}"
-    return f"{value:,.{max(0, digits - 1 - size)}f}"
+def labels(rows: Sequence[Row], along: str = NODES) -> list[str]:
+    """Name the axes in which each row differs from others, the column `along` left out; empty where there are none."""
+    varying = [axis for axis in _axes((along,)) if len({row[axis] for row in rows}) > 1]
+    return [_label(row, varying) for row in rows]
 
 
 def spread_ms(row: Row, name: str) -> str:
@@ -119,14 +108,6 @@ def interval(row: Row, name: str, digits: int = 3) -> str:
         return MISSING
     shown = "" if low is None and high is None else f" [{number(low, digits)}, {number(high, digits)}]"
     return f"{number(row[name], digits)}{shown}"
-
-
-def percent(value: float | None) -> str:
-    """Write a share in percent, without rounding what is less than 1 up to 100 %."""
-    if value is None:
-        return MISSING
-    shown = f"{100 * value:.2f}".rstrip("0").rstrip(".")
-    return "<100%" if shown == "100" and value < 1 else f"{shown}%"
 
 
 def _axes(along: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ def result_table(series: Series) -> RenderableType:
     """Tabulate the scenarios of a series, with a line below for each that has something to tell."""
     table = plain_table(_HEADINGS, [_cells(row) for row in series.rows], left=("bottleneck",))
     notes = [Text(line, style="yellow") for line in _notes(series.rows)]
-    return titled(series, table, *notes)
+    return titled(series.label, table, *notes)
 
 
 def plots(series: Sequence[Series]) -> list[RenderableType]:
@@ -44,9 +44,9 @@ def plots(series: Sequence[Series]) -> list[RenderableType]:
     return [Text("\n".join(lines), no_wrap=True)] if lines else []
 
 
-def titled(series: Series, *parts: RenderableType) -> RenderableType:
-    """Put the label of a series above what is shown of it."""
-    return Group(*([Text(series.label, style="bold")] if series.label else []), *parts)
+def titled(label: str, *parts: RenderableType) -> RenderableType:
+    """Put the label of a series, if it has one, above what is shown of it."""
+    return Group(*([Text(label, style="bold")] if label else []), *parts)
 
 
 def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[str], wrap: Sequence[str] = ()) -> Table:

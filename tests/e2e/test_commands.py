@@ -55,7 +55,7 @@ def test_a_sweep_over_axes_shows_and_stores_every_scenario(swept):
     assert done.stdout.count("max ops/s") == 36
     assert done.stdout.splitlines()[-1] == f"72 scenarios in results/{path.name}"
     assert sorted(file.name for file in path.iterdir()) == [
-        "fits.parquet", "run.json", "scenarios.csv", "scenarios.json", "scenarios.parquet",
+        "fits.parquet", "host_resources.parquet", "run.json", "scenarios.csv", "scenarios.json", "scenarios.parquet",
     ]  # fmt: skip
     rows = ps.load(path).scenarios
     varied = rows[["topology", "network_condition", "byzantine_ratio", "resource_profile", "node_count"]]
@@ -305,7 +305,7 @@ def test_ctrl_c_keeps_what_is_done_and_resuming_completes_it(tmp_path):
         f"prsm-scale: interrupted; 3 of 4 scenarios are in results/{path.name}",
         f"go on with: prsm-scale sweep --resume results/{path.name}",
     ]
-    assert [file.name for file in path.iterdir()] == ["journal.jsonl"]
+    assert sorted(file.name for file in path.iterdir()) == ["host_resources.parquet", "journal.jsonl"]
     assert ps.load(path).scenarios["node_count"].tolist() == [4, 6, 8]
     assert f"--resume results/{path.name}" in run(tmp_path, "show", path.name).stderr
 
@@ -323,7 +323,7 @@ def test_operations_survive_ctrl_c(tmp_path):
     code, _, _ = interrupted(tmp_path, (*LONG, "--threads", "1", "--save-operations"), finished=3)
     path = only_run(tmp_path)
     assert code == 130
-    assert sorted(file.name for file in path.iterdir()) == ["journal.jsonl", "operations"]
+    assert sorted(file.name for file in path.iterdir()) == ["host_resources.parquet", "journal.jsonl", "operations"]
     run(tmp_path, "sweep", "--resume", f"results/{path.name}", "--quiet")
     stored = pd.read_parquet(path / "operations.parquet")
     assert stored.groupby("scenario_id", sort=False).size().tolist() == [4000] * 4

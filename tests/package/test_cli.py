@@ -320,7 +320,7 @@ def test_sweep_prints_table_plot_fits_and_folder(simulation: SimpleNamespace, tm
 def test_sweep_as_json_is_one_strict_document(simulation: SimpleNamespace) -> None:
     result = invoke("sweep", "--nodes", "10,20", "--json")
     document = json.loads(result.stdout, parse_constant=pytest.fail)
-    assert set(document) == {"run", "path", "scenarios", "fits"}
+    assert set(document) == {"run", "path", "scenarios", "fits", "analysis"}
     assert [row["node_count"] for row in document["scenarios"]] == [10, 20]
     assert set(document["scenarios"][0]) == {column.name for column in SCENARIO_COLUMNS}
     assert set(document["fits"][0]) == {column.name for column in FIT_COLUMNS}

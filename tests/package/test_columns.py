@@ -15,8 +15,9 @@ from prsm_scale.columns import (
     docs_table,
     validate_row,
 )
+from prsm_scale.host_columns import HOST_COLUMNS
 
-REGISTRIES = {"scenario": SCENARIO_COLUMNS, "fit": FIT_COLUMNS, "operation": OPERATION_COLUMNS}
+REGISTRIES = {"scenario": SCENARIO_COLUMNS, "fit": FIT_COLUMNS, "operation": OPERATION_COLUMNS, "host": HOST_COLUMNS}
 UNIT_OF_ENDING = {"_ms": "ms", "_mb": "MB", "_bytes": "B", "_ops_per_second": "1/s", "_seconds": "s"}
 SMALL = (
     Column("name", "string", "", "a text", nullable=False),

@@ -82,7 +82,7 @@ def test_what_succeeds_too_late_has_no_latency(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_goes_on_to_keep_them(tmp_path: Path, whole: Run) -> None:
     path = interrupted(tmp_path)
-    assert files(path) == {"journal.jsonl", "operations"}
+    assert files(path) == {"journal.jsonl", "operations", "host_resources.parquet"}
     assert len(files(path / "operations")) == 2
     again = run(tmp_path, resume=path, save=False)
     assert_frame_equal(operations_of(again.path), operations_of(whole.path))
