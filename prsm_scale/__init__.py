@@ -11,6 +11,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "AccuracyWarning": "cautions",
     "FaultScript": "fault_scripts",
+    "NetworkCondition": "controller.config",
+    "NetworkTopology": "controller.config",
+    "ResourceProfile": "controller.config",
+    "ScalingEnvironment": "controller.config",
+    "ScalingTestConfig": "controller.config",
+    "ScalingTestController": "controller.controller",
+    "ScalingTestResult": "controller.result",
     "Scenario": "config",
     "Sweep": "config",
     "load_sweep": "config",

@@ -376,7 +376,7 @@ def _with_backlog(plan: Plan, operations: Operations, rho: float, starts: int) -
     operations = join([replace(operations, operation=operations.operation + np.uint32(again * _COPY)) for again in range(starts)])
     first = uniforms(scenario.seed, DOMAIN_ARRIVAL, operations.replicate[:1], 0)[0]
     start = (first + _GOLDEN * np.arange(starts * count)) % 1.0
-    behind = start * scenario.duration_s * 1000.0 * (rho - 1.0)
+    behind = (scenario.warmup_s + start * scenario.duration_s) * 1000.0 * (rho - 1.0)
     breakdown = operations.breakdown_ms.copy()
     breakdown[:, QUEUEING] += behind
     return replace(operations, latency_ms=operations.latency_ms + behind, breakdown_ms=breakdown)

@@ -151,13 +151,14 @@ class _Job:
         rate = scenario.proposals_per_ms
         rho = rate / saturation_per_ms if saturation_per_ms > 0.0 and not scenario.clients else 0.0
         self.overloaded = rho >= 1.0
+        before = int(rate * scenario.warmup_s * 1000.0)
         if self.overloaded:
             self.count = max(1, int(rate * scenario.duration_s * 1000.0))
-            replicates, warmup, last = min(_OVERLOADED_REPLICATES, scenario.replicates), 0, self.count
+            replicates, warmup, last = min(_OVERLOADED_REPLICATES, scenario.replicates), before, before + self.count
         else:
             replicates, last = scenario.replicates, None
             warmup = int(min(max(4.0 / (1.0 - rho) ** 2, _LEAST_WARMUP), _MOST_WARMUP))
-            warmup += scenario.clients or 0
+            warmup = max(warmup + (scenario.clients or 0), before)
             self.count = -(-(scenario.operations or FIRST) // replicates)
         if scenario.warmup is not None:
             warmup = scenario.warmup
@@ -207,8 +208,8 @@ class _Job:
         state, chosen = run.state, slice(run.warmup, run.warmup + self.count)
         ends = (state.start_ms + state.latency_ms)[state.ended == 1]
         if self.overloaded:
-            span = float(self.scenario.duration_s * 1000.0)
-            return float(np.count_nonzero(ends <= span)) / span
+            begin, span = (float(1000.0 * seconds) for seconds in (self.scenario.warmup_s, self.scenario.duration_s))
+            return float(np.count_nonzero((ends > begin) & (ends <= begin + span))) / span
         first, last = float(state.start_ms[chosen][0]), float(state.start_ms[chosen][-1])
         if rate == 0.0 and not self.scenario.clients:
             return 0.0

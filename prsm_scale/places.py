@@ -51,7 +51,7 @@ class Place:
         self.serving = serving_views(self.idle.behaviour, plan.quorum, self.idle.network)
         self._known = {self.idle.first_primary: (self.idle, work_of(self.idle))}
         self.work = self._mean_work() if self.rotates and self.serving.size else self._from(self.idle.first_primary)[1]
-        duration_ms = plan.scenario.duration_s * 1000.0
+        duration_ms = (plan.scenario.warmup_s + plan.scenario.duration_s) * 1000.0
         self.queues = queues_of(self.idle, self.work, per_ms, duration_ms, like.queues if like else None)
         self.system = behind(self.idle, self.work, per_ms, self.queues)
 

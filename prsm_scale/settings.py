@@ -105,13 +105,14 @@ class Settings(BaseModel):
     window: Positive = setting(64, "batches in flight at once")
     operation_timeout_ms: Real = setting(60_000.0, "time after which a client gives an operation up", gt=0)
     duration_s: Real = setting(60.0, "length of the test in virtual seconds", gt=0)
+    warmup_s: Real = setting(0.0, "virtual seconds of load before the test, left out", ge=0)
     engine: EngineChoice = setting("rounds", "what computes a scenario: rounds, events")
     clients: Positive | None = setting(None, "clients that each wait for an answer and ask again, in place of rate (events)")
     client_site: Whole | None = setting(None, "replica with which all clients sit [drawn for each operation]", ge=0)
     reply_quorum: ReplyQuorumChoice | None = setting(
         None, "matching replies that a client waits for: one, f_plus_one, quorum, majority, all [the protocol's]"
     )
-    warmup: Whole | None = setting(None, "operations left out at first (events) [by utilisation, 50 to 1000]", ge=0)
+    warmup: Whole | None = setting(None, "operations left out at first (events) [by warmup_s and utilisation, at least 50]", ge=0)
     operations: Positive | None = setting(None, "operations per scenario [as many as `precision` needs]")
     precision: Real = setting(0.01, "95 % interval of the mean latency to reach, relative", gt=0, lt=1)
     replicates: Whole = setting(8, "independent repetitions that intervals come from", ge=2)

@@ -120,7 +120,7 @@ class RunStore:
         if not re.fullmatch(r"\w[\w.-]*", name):
             raise UsageError("run_id", name, "letters, digits, '_', '-' and '.', not starting with '-' or '.'")
         path = Path(out_dir) / name
-        provenance = _provenance(name, now, sweep, command)
+        provenance = made_by(name, now, sweep, command)
         try:
             path.mkdir(parents=True)
             _write_journal(path, provenance, [])
@@ -264,7 +264,8 @@ def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> pd.Da
     return _to_frame(arrow_table(validate_rows(rows, columns), columns))
 
 
-def _provenance(run_id: str, created: datetime, sweep: Mapping[str, Any], command: str | None) -> dict[str, Any]:
+def made_by(run_id: str, created: datetime, sweep: Mapping[str, Any], command: str | None) -> dict[str, Any]:
+    """What makes a run: versions, settings and their digest, seed, command and time."""
     from prsm_scale import __version__
 
     packages = {}

@@ -1,0 +1,1 @@
+"""The scaling-test controller: configurations, what runs them, and their results."""

@@ -1,0 +1,118 @@
+"""Runs scaling tests: the scenarios of a configuration one after another, each kept as soon as it is done."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prsm_scale import __version__
+from prsm_scale.checks import check_scenarios
+from prsm_scale.columns import SCENARIO_COLUMNS
+from prsm_scale.config import Scenario
+from prsm_scale.controller.config import ScalingTestConfig
+from prsm_scale.controller.files import provenance_of
+from prsm_scale.controller.result import ScalingTestResult
+from prsm_scale.errors import UsageError
+from prsm_scale.monitor import HostMonitor
+from prsm_scale.progress import Progress
+from prsm_scale.runs import Meter, run_scenario
+from prsm_scale.store import RunStore, frame
+
+Report = Callable[[Progress], None]
+
+
+class Cancelled(Exception):
+    """The caller asked a test to stop."""
+
+
+def run_test(
+    config: ScalingTestConfig,
+    *,
+    full: bool = False,
+    threads: int | None = None,
+    progress: Report | None = None,
+    partial: Path | None = None,
+    cancel: threading.Event | None = None,
+    command: str | None = None,
+) -> ScalingTestResult:
+    """Run one configuration.
+
+    Parameters
+    ----------
+    config : ScalingTestConfig
+    full : bool
+        Whether to simulate all operations that are offered in the test, in place of as many as the precision needs.
+    threads : int, optional
+        Default: one for each processor; the results do not depend on it.
+    progress : callable, optional
+        Called with a `Progress` as work gets done, from one thread or another but never from two at once.
+    partial : path, optional
+        Folder in which scenarios are kept until all are done; one that an earlier attempt has left is gone on with.
+    cancel : threading.Event, optional
+        Once it is set the test stops, with `Cancelled`.
+    command : str, optional
+        Command line to note down.
+
+    Raises
+    ------
+    UsageError
+        If a scenario's graph, matrix or table of rounds does not serve, before anything runs.
+    """
+    scenarios = config.scenarios(full)
+    check_scenarios(scenarios)
+    started = datetime.now(UTC)
+    provenance = provenance_of(config, started, command)
+    watch = HostMonitor()
+    store = _kept(partial, config, full) if partial else None
+
+    def report(told: Progress) -> None:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled
+        if progress is not None:
+            progress(told)
+
+    with watch if config.enable_resource_monitoring else nullcontext():
+        rows = _rows_of(scenarios, threads, report, store)
+        table = frame([{**row, "run_id": ""} for row in rows], SCENARIO_COLUMNS)
+        advice = _recommend(table, threads)
+    return ScalingTestResult(
+        config, started, datetime.now(UTC), table, watch.samples, advice, provenance | {"full": full}
+    )  # fmt: skip
+
+
+def drop_partial(partial: Path) -> None:
+    """Remove what was kept of a test once its result is stored."""
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _kept(partial: Path, config: ScalingTestConfig, full: bool) -> RunStore:
+    """Journal of a test: the one that an earlier attempt at the same test has left, or a new one."""
+    settings = config.to_dict() | {"full": full}
+    if partial.is_dir():
+        with suppress(UsageError):
+            store = RunStore.resume(partial, settings)
+            if store.provenance["prsm_scale"] == __version__:
+                return store
+        drop_partial(partial)
+    return RunStore.create(partial.parent, settings, run_id=partial.name)
+
+
+def _rows_of(scenarios: list[Scenario], threads: int | None, report: Report, store: RunStore | None) -> list[dict[str, Any]]:
+    from prsm_scale.analysis.identity import rows_of
+
+    held = {row["scenario_id"]: row for row in rows_of(store.scenarios)} if store is not None else {}
+    todo = [one for one in scenarios if one.scenario_id not in held]
+    meter = Meter(todo, report)
+    rows = dict(held)
+    for scenario in todo:
+        rows[scenario.scenario_id] = run_scenario(scenario, threads, meter, store.append if store else lambda row: None)
+    return [rows[one.scenario_id] for one in scenarios]
+
+
+def _recommend(table: Any, threads: int | None) -> dict[str, Any]:
+    return {}
