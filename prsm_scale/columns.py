@@ -166,7 +166,11 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _real("util_window", "", "utilisation of the pipeline window"),
     _real("stated_mean_error", "", "largest error of the mean against the events engine in this regime; missing for that engine"),
     _real("stated_p99_error", "", "likewise of the 99th percentile"),
-    _text("limits_passed", "limits that the scenario passes, by name; empty where none"),
+    _text(
+        "limits_passed",
+        "limits that the busiest replica passes, each with its value and the limit, as in `max_cpu_percent 93.4 > 80; "
+        "max_memory_mb 600.0 > 512`; empty where none",
+    ),
     Column(
         "feasible",
         "bool",

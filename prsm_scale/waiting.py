@@ -22,6 +22,7 @@ from prsm_kernels import path_sums, uniforms, virtual_waits
 from prsm_kernels.codes import AMONG_REPLICAS, DIRECT, GOSSIP, TO_CLIENT, TO_PRIMARY
 from prsm_kernels.rng import DOMAIN_WAITING
 from prsm_scale.capacity import Work
+from prsm_scale.lines import behind_ms, passed_on, travel_ms
 from prsm_scale.network import transit
 from prsm_scale.relays import addressed_replicas
 from prsm_scale.system import System
@@ -87,22 +88,7 @@ def watched_replicas(work: Work, primary: int) -> NDArray[np.int64]:
     return np.concatenate([[primary], ranked[places]])
 
 
-def _mean_ms(system: System, base: Vector) -> Vector:
-    law = system.plan.law
-    return base + (float(law.offset) + float(law.slope) * base) * system.plan.mean_variate
-
-
-def _travel_ms(system: System, senders: NDArray[np.int32], receivers: NDArray[np.int64], size: float) -> Vector:
-    """Mean time of a message from each sender to each receiver, shape (senders, receivers)."""
-    n, paths = system.alive.size, system.paths
-    if paths.kind == DIRECT:
-        base = paths.base_ms.reshape(n, n)[np.ix_(receivers, senders)].T.astype(np.float64)
-        return _mean_ms(system, base) + size * paths.ms_per_byte[senders][:, None]
-    distance: Vector = system.network.distance_ms.reshape(n, n)[np.ix_(senders, receivers)].astype(np.float64)
-    return distance
-
-
-def _complete_ms(arrivals: Vector, weight: float, need: NDArray[np.int32], handle_ms: float, rho: Vector) -> Vector:
+def _complete_ms(arrivals: Vector, weight: float, need: NDArray[np.int32], handle_ms: Vector, rho: Vector) -> Vector:
     """When the needed messages have been handled, in a queue that other operations keep busy for a share `rho` of the time.
 
     ``max_i a_i + (k - i + 1) handle + rho (a_k - a_i)`` over the sorted arrivals up to the k-th: Lindley's recursion, with what
@@ -129,7 +115,7 @@ def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
     """Walk through the rounds of one operation at mean delays."""
     rounds, jobs, n = system.rounds, system.jobs, system.alive.size
     cores, alive, primary = system.machines.cores, np.flatnonzero(system.alive), system.primary
-    now = np.zeros(n)
+    now, slow = np.zeros(n), system.machines.slow.astype(np.float64)
     starts, arrivals = [], []
     empty = [_NOTHING[0]] * watched.size
     none = Arrivals(np.full((1, watched.size), np.inf), 1.0, empty, empty)
@@ -140,10 +126,10 @@ def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
         size = float(rounds.bytes[r])
         if rounds.kind[r] == TO_PRIMARY:
             sites, _ = _sample(alive.astype(np.int32))
-            travel = _travel_ms(system, sites, np.array([primary]), size)
+            travel = travel_ms(system, sites, np.array([primary]), size)
             travel[sites == primary] = 0.0
             finite = travel[np.isfinite(travel)]
-            now[primary] += (float(finite.mean()) if finite.size else np.inf) + jobs[r].receive_ms
+            now[primary] += (float(finite.mean()) if finite.size else np.inf) + jobs[r].receive_ms * slow[primary]
             time = np.full((1, watched.size), np.inf)
             time[0, watched == primary] = now[primary]
             arrivals.append(Arrivals(time, 1.0, empty, empty))
@@ -152,15 +138,15 @@ def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
             arrivals.append(none)
             continue
         targets = np.arange(n)
-        time = now[senders][:, None] + jobs[r].create_ms + _travel_ms(system, senders, targets, size)
+        made = jobs[r].create_ms * slow
+        time = (now + made)[senders][:, None] + travel_ms(system, senders, targets, size)
         if system.paths.kind == DIRECT and rounds.addressed[r * n + senders[0]] > 1:
-            step = np.maximum(jobs[r].send_ms, size * system.machines.out_ms_per_byte[senders].astype(np.float64))
-            time += ((targets[None, :] - senders[:, None] - 1) % n) * step[:, None]
+            time += behind_ms(system, senders, jobs[r].send_ms * slow, size)
         time[np.arange(senders.size), senders] = np.inf
-        passing = _passing(system, r, senders, weight, now + jobs[r].create_ms, watched)
+        passing = _passing(system, r, senders, weight, now + made, watched)
         arrivals.append(Arrivals(time[:, watched], weight, *passing))
         need = rounds.need[r * n : (r + 1) * n]
-        done = _complete_ms(time, weight, need, jobs[r].receive_ms / cores, np.zeros(n)) + jobs[r].quorum_ms
+        done = _complete_ms(time, weight, need, jobs[r].receive_ms / cores * slow, np.zeros(n)) + jobs[r].quorum_ms * slow
         waits = np.isin(targets, receivers) & (need > 0)
         now = np.where(waits, np.maximum(now, done), now)
     return Timeline(starts, arrivals)
@@ -169,28 +155,33 @@ def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
 def _cpu_course(system: System, line: Timeline, place: int, node: int) -> Course:
     """CPU jobs that one operation brings to a replica, round by round."""
     rounds, jobs, n = system.rounds, system.jobs, system.alive.size
+    slow = float(system.machines.slow[node])
     bursts = []
     for r, (start, came) in enumerate(zip(line.start_ms, line.arrivals, strict=True)):
         handled = np.full(came.time_ms.shape[0], float(rounds.handle_ms[r * n + node]) * came.weight)
-        forward = jobs[r].transit_ms + jobs[r].send_ms
+        forward = (jobs[r].transit_ms + jobs[r].send_ms) * slow
         # under gossip forwarding is part of handling
         times, works = (came.passing_ms[place], came.passing[place] * forward) if not _gossips(system) else _NOTHING
         own = np.array([start[node]] if _sends(system, r, node) else [])
-        making = np.full(own.size, jobs[r].create_ms + rounds.fanout[r * n + node] * jobs[r].send_ms)
+        making = np.full(own.size, (jobs[r].create_ms + rounds.fanout[r * n + node] * jobs[r].send_ms) * slow)
         bursts.append(_burst([came.time_ms[:, place], times, own], [handled, works, making]))
     return [burst for burst in bursts if burst[0].size]
 
 
 def _egress_course(system: System, line: Timeline, place: int, node: int) -> Course:
-    """What one operation puts on a replica's uplink, round by round."""
-    rounds, n = system.rounds, system.alive.size
-    out = float(system.machines.out_ms_per_byte[node])
+    """What one operation puts on a replica's uplink, or on its host's, round by round.
+
+    Others on its host are taken to pass messages on when it does.
+    """
+    rounds, n, host = system.rounds, system.alive.size, system.machines.host
+    out, mates = float(system.machines.out_ms_per_byte[node]), np.flatnonzero(host == host[node])
+    copies, share = rounds.line_copies if system.machines.shared else rounds.fanout, passed_on(system, node)
     bursts = []
     for r, (start, came) in enumerate(zip(line.start_ms, line.arrivals, strict=True)):
         line_ms = float(rounds.bytes[r]) * out
-        own = np.array([start[node]] if _sends(system, r, node) else [])
-        sending = np.full(own.size, rounds.fanout[r * n + node] * line_ms)
-        bursts.append(_burst([came.passing_ms[place], own], [came.passing[place] * line_ms, sending]))
+        senders = mates[[_sends(system, r, int(mate)) for mate in mates]]
+        sending = copies[r * n + senders].astype(np.float64) * line_ms
+        bursts.append(_burst([came.passing_ms[place], start[senders]], [came.passing[place] * (line_ms * share), sending]))
     return [burst for burst in bursts if burst[0].size]
 
 
@@ -349,7 +340,7 @@ def _slowed(system: System, line: Timeline, watched: NDArray[np.int64], work: Wo
         need = rounds.need[r * n + watched]
         if came.time_ms.shape[0] < 2 or not (need > 0).any():
             continue
-        handle = jobs[r].receive_ms / system.machines.cores
+        handle = jobs[r].receive_ms / system.machines.cores * system.machines.slow[watched].astype(np.float64)
         idle = _complete_ms(came.time_ms, came.weight, need, handle, np.zeros(watched.size))
         busy = _complete_ms(came.time_ms, came.weight, need, handle, rho)
         with np.errstate(invalid="ignore"):

@@ -60,6 +60,7 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
         backlog_ms=floats(count * n),
         queued=np.zeros(count * n, np.uint8),
         uplink_ms=floats(n),
+        bursts=np.zeros(count * int(np.bincount(machines.host).max()), np.int64),
         downlink_ms=floats(n),
         core_ms=floats(n * machines.cores),
         carry_ms=floats(n * capacity),
@@ -71,7 +72,7 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
         committed_ms=floats(n),
         wave_ms=floats(n if flooding else 1),
         flood_ms=floats(n * n if flooding else 1),
-        lane=floats(3),
+        lane=floats(4),
         wait=floats(2),
         moved=floats(1),
         at=np.full(LANES + 1, n, np.int64),
@@ -107,7 +108,7 @@ def set_key(batch, scratch, start, index, at, group):
 
 
 @inlined
-def _begin_round(rounds, machines, batch, scratch, start, r):
+def _begin_round(rounds, paths, machines, batch, scratch, start, r):
     """Copy each replica's state to the next row, so that those the round leaves out keep it, and send."""
     n = machines.in_ms_per_byte.size
     set_key(batch, scratch, start, r, 0, False)
@@ -125,7 +126,7 @@ def _begin_round(rounds, machines, batch, scratch, start, r):
         store(scratch.done_ms, at + n * LANES, load(scratch.done_ms, at))
         store(scratch.critical, at, spread_int(np.uint32(i)))
     if rounds.kind[r] != TO_PRIMARY and rounds.kind[r] != TO_ALL:
-        depart(rounds, machines, scratch, r)
+        depart(rounds, paths, machines, scratch, r)
 
 
 @inlined
@@ -222,7 +223,7 @@ def simulate(rounds, paths, law, machines, batch, scratch, budget):
         if progress[STAGE] == _BEGIN:
             if r == 0:
                 _begin_block(machines, batch, scratch, start)
-            _begin_round(rounds, machines, batch, scratch, start, r)
+            _begin_round(rounds, paths, machines, batch, scratch, start, r)
             progress[STAGE] = _FLOOD
             progress[POSITION] = rounds.sender_at[r]
         senders = rounds.sender_at[r + 1] - rounds.sender_at[r]

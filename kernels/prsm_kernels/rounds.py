@@ -6,7 +6,17 @@ The kernel knows senders, receivers, arrivals needed, sizes and costs; which pro
 import numpy as np
 
 from ._jit import inlined, subkernel
-from .arrivals import counts, departure, direct_row, gossip_row, heard, noise_row, routed_row
+from .arrivals import (
+    counts,
+    departure,
+    direct_row,
+    gossip_row,
+    heard,
+    line_place_back,
+    noise_row,
+    onward_ms,
+    routed_row,
+)
 from .codes import DIRECT, GOSSIP
 from .delay import draw_pair, exponential_variate, hop_delay, unit
 from .lanes import (
@@ -56,25 +66,32 @@ def wait_factor(keys, busy, where):
 def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
     """Pass sender i's message on from `node` to its neighbours; true if that was sooner for any."""
     n = machines.in_ms_per_byte.size
-    size, send = rounds.bytes[r], rounds.send_ms[r]
+    size, send = rounds.bytes[r], rounds.send_ms[r * n + node]
     slot = rounds.relay_slot[r]
     arrived = load(scratch.wave_ms, node * LANES)
-    came_from = -1
+    came_from, back = -1, -1
     if node != i:
         came_from = paths.source[paths.last_edge[i * n + node]]
-        held = paths.forward_ms
+        back = line_place_back(paths, machines, node, came_from)
+        held = paths.forward_ms * machines.slow[node]
         if slot >= 0:
             held += paths.relay_ms[slot, i * n + node]
         arrived = arrived + held
         if machines.relay_wait_ms.size > 1:
             arrived = arrived + load(scratch.wait, LANES) * (machines.cpu_wait_ms[node] + machines.nic_wait_ms[node])
-    step = max(send, size * machines.out_ms_per_byte[node])
+    line = size * machines.out_ms_per_byte[node]
+    step = max(send, line)
     position = 0
     sooner = False
     for edge in range(paths.indptr[node], paths.indptr[node + 1]):
         to = paths.target[edge]
-        own = node == i
-        leave = departure(rounds, machines, scratch, r, i, position) if own else arrived + np.float32(position) * step
+        place = paths.line_place[edge] if machines.shared else 0
+        if node == i:
+            leave = departure(rounds, machines, scratch, r, i, position, place)
+        elif machines.shared:
+            leave = arrived + onward_ms(position, place, back, send, line)
+        else:
+            leave = arrived + np.float32(position) * step
         if to != came_from:
             position += 1
         leave = leave + size * paths.ms_per_byte[edge]
@@ -155,7 +172,7 @@ def _complete_in_queue(rounds, machines, scratch, r, j, count, noise):
         store(row, (count + i) * LANES, mark(load(scratch.carry_ms, carry_at + i * LANES), True))
     total = count + carried
     sort_lanes(row, total)
-    in_ms = rounds.bytes[r] * machines.in_ms_per_byte[j] * machines.copies[j]
+    in_ms = rounds.in_ms[r * n + j]
     handle = rounds.handle_ms[r * n + j]
     # what counts for nothing costs like the rest; what was left over from the round before, like that
     earlier = rounds.handle_ms[(r - 1) * n + j] if carried > 0 else handle

@@ -90,11 +90,27 @@ class Cluster:
     """By how much a node's own messages leave late."""
     invalid: dict[int, int] = field(default_factory=dict)
     """Invalid messages that a node sends after each of its own to replicas."""
+    slow: list[float] = field(default_factory=list)
+    """Factor on each node's CPU times; the rounds' `handle` has it already."""
+    host: list[int] | None = None
+    """Host of each node, whose lines all on it share; None where each has its own."""
+    receive_line: dict[tuple[int, int], float] = field(default_factory=dict)
+    """(round, node) -> for how many messages at full rate each one that comes takes the downlink, where that is shared."""
 
     @cached_property
     def proposal(self) -> int:
         """Place of the last proposal."""
         return max(place for place, table in enumerate(self.rounds) if table["column"] == PROPOSAL)
+
+    def leaves_host(self, node: int, to: int) -> bool:
+        """Whether a message from node to node takes lines."""
+        return self.host is None or self.host[node] != self.host[to]
+
+    def first_hop(self, i: int, to: int) -> int:
+        """Node to which a message of i for another leaves."""
+        while self.dissemination != "direct" and self.before.get((i, to), i) != i:
+            to = self.before[i, to]
+        return to
 
     @cached_property
     def around(self) -> dict[int, list[int]]:
@@ -168,6 +184,8 @@ class Operation:
         self.replicas = {i: Replica(0.0, [0.0] * cluster.cores) for i in live}
         self.history: list[dict[int, float]] = []
         self.starts: dict[int, list[float]] = {}
+        self.bursts: dict[int, list[tuple[float, int, int, int, float, float]]] = {}
+        """Host -> bursts of its nodes: when the first copy is ready for the line; round and sender; copies; line and step, ms."""
         self.out: dict[int, float] = {}
         self.deciding: list[dict[int, Message | None]] = []
         self.sent, self.useful, self.repeats = [0] * count, [0] * count, [0] * count
@@ -259,7 +277,7 @@ class Operation:
             message.parts["propagation"] += travel
             message.parts["retransmission"] += extra
             message.parts["transmission"] += table["bytes"] * link.ms_per_byte
-            message.parts["cpu"] += cluster.forward_ms if previous != root else 0.0
+            message.parts["cpu"] += cluster.forward_ms * cluster.slow[previous] if previous != root else 0.0
             message.repeats += losses
             node, hop = previous, hop + 1
         message.arrival = leave + sum(message.parts.values())
@@ -292,14 +310,51 @@ class Operation:
             if replica.ready == INF:
                 continue
             self.sent[r] += 1 if table["kind"] == "to_client" else len(table["addressed"][i])
-            copies = self.copies(r, i)
-            begin, _ = replica.compute(replica.ready, table["sign"] + copies * table["send"])
+            copies, sign, send = self.copies(r, i), table["sign"] * cluster.slow[i], table["send"] * cluster.slow[i]
+            begin, _ = replica.compute(replica.ready, sign + copies * send)
             hold_ms = cluster.hold_ms.get(i, 0.0)
-            self.out[i] = begin + table["sign"] + table["send"] + self.waits(0) * cluster.nic_wait[i] + hold_ms
+            self.out[i] = begin + sign + send + self.waits(0) * cluster.nic_wait[i] + hold_ms
             self.starts[i] = []
-            for k in range(copies):
-                self.starts[i].append(max(self.out[i] + k * table["send"], replica.uplink_free))
+            for k in range(copies if cluster.host is None else 0):
+                self.starts[i].append(max(self.out[i] + k * send, replica.uplink_free))
                 replica.uplink_free = self.starts[i][k] + table["bytes"] * cluster.uplink[i]
+        if cluster.host is not None:
+            self.share_lines(r)
+
+    def share_lines(self, r: int) -> None:
+        """Let the bursts of a host's nodes take its line one after the other, by their beginnings."""
+        cluster, table = self.cluster, self.cluster.rounds[r]
+        taken: dict[int, tuple[float, list[bool]]] = {}
+        for i, out in self.out.items():
+            goals = self.goals(r, i)
+            far = [cluster.leaves_host(i, cluster.first_hop(i, to)) for to in goals]
+            begin = out + (far.index(True) if any(far) else 0) * table["send"] * cluster.slow[i]
+            line = table["bytes"] * cluster.uplink[i]
+            step = max(line, table["send"] * cluster.slow[i])
+            self.bursts.setdefault(cluster.host[i], []).append((begin, r, i, sum(far), line, step))
+            taken[i] = begin, far
+        for i, (begin, far) in taken.items():
+            free, send, place = 0.0, table["send"] * cluster.slow[i], 0
+            before = sorted(burst for burst in self.bursts[cluster.host[i]] if burst[:3] < (begin, r, i))
+            for start, _, _, copies, line, step in before:
+                if copies:
+                    free = max(start + (copies - 1) * step, max(start, free) + (copies - 1) * line) + line
+            for k, leaves in enumerate(far):
+                ready = self.out[i] + k * send
+                self.starts[i].append(
+                    max(ready, max(begin, free) + place * table["bytes"] * cluster.uplink[i]) if leaves else ready
+                )
+                place += leaves
+
+    def goals(self, r: int, i: int) -> list[int]:
+        """Where the copies of sender i's message go, one after the other."""
+        cluster, table, n = self.cluster, self.cluster.rounds[r], self.cluster.nodes
+        if table["kind"] == "to_client":
+            return [self.client]
+        each = sorted(table["addressed"][i], key=lambda to: (to - i) % n)
+        if cluster.dissemination == "gossip":
+            each = cluster.around[i]
+        return each * (1 + cluster.invalid.get(i, 0))
 
     def copies(self, r: int, i: int) -> int:
         table = self.cluster.rounds[r]
@@ -334,7 +389,11 @@ class Operation:
         if cluster.dissemination == "direct":
             message = self.unicast(r, i, j, again)
         else:
-            spacing = max(table["send"], table["bytes"] * cluster.uplink[i]) * self.copies(r, i) / (1 + cluster.invalid[i])
+            spacing = (
+                max(table["send"] * cluster.slow[i], table["bytes"] * cluster.uplink[i])
+                * self.copies(r, i)
+                / (1 + cluster.invalid[i])
+            )
             message = Message(i, r, valid.arrival + again * spacing, {}, valid.repeats)
         message.counts = False
         return message
@@ -375,14 +434,18 @@ class Operation:
         around = cluster.around[node]
         if node == i:
             return list(zip(around, self.starts[i], strict=False))
-        step = max(table["send"], table["bytes"] * cluster.uplink[node])
+        send, line = table["send"] * cluster.slow[node], table["bytes"] * cluster.uplink[node]
         held = cluster.relay_wait.get((r, i, node), 0.0)
         if cluster.relay_behind:
             held += self.waits(1) * (cluster.cpu_wait[node] + cluster.nic_wait[node])
-        at = arrived + cluster.forward_ms + held
-        onward = [to for to in around if to != cluster.before[i, node]]
-        back = sum(to in onward for to in around[: around.index(cluster.before[i, node])])
-        return [(to, at + k * step) for k, to in enumerate(onward)] + [(cluster.before[i, node], at + back * step)]
+        at = arrived + cluster.forward_ms * cluster.slow[node] + held
+        came_from, leaves = cluster.before[i, node], []
+        for place, to in enumerate(around):
+            earlier = [other for other in around[:place] if other != came_from]
+            far = [other for other in earlier if cluster.leaves_host(node, other)]
+            lines = len(far) if cluster.leaves_host(node, to) else 0
+            leaves.append((to, at + max(len(earlier) * send, lines * line)))
+        return leaves
 
     def flood_parts(self, r: int, i: int, j: int, arrival: float) -> dict[str, float]:
         """Parts of a flooded message by its undisturbed path; what detours and losses add counts as propagation."""
@@ -396,8 +459,8 @@ class Operation:
             if previous == i:
                 waiting += leave - self.out[i]
             else:
-                parts["cpu"] += cluster.forward_ms
-                waiting += leave - cluster.forward_ms
+                parts["cpu"] += cluster.forward_ms * cluster.slow[previous]
+                waiting += leave - cluster.forward_ms * cluster.slow[previous]
             node = previous
         parts["propagation"] = max(0.0, arrival - self.out[i] - waiting - parts["transmission"] - parts["cpu"])
         return parts
@@ -405,7 +468,7 @@ class Operation:
     def complete(self, r: int, j: int, messages: list[Message], expected: int) -> None:
         """Pass arrivals through downlink and CPU, first come first served, until the round's need is met."""
         cluster, table, replica = self.cluster, self.cluster.rounds[r], self.replicas[j]
-        in_ms = table["bytes"] * cluster.downlink[j] * cluster.receptions[j]
+        in_ms = table["bytes"] * cluster.downlink[j] * cluster.receive_line.get((r, j), cluster.receptions[j])
 
         def decides(message: Message) -> bool:
             return message.round == r and message.counts
@@ -425,7 +488,7 @@ class Operation:
             finished, last = INF, None
         time = max(finished, replica.ready)
         if time < INF and table["quorum"] > 0.0:
-            _, time = replica.compute(time, table["quorum"])
+            _, time = replica.compute(time, table["quorum"] * cluster.slow[j])
         self.deciding[r][j] = last if finished > replica.ready else None
         replica.ready = time + self.waits(0) * cluster.cpu_wait[j] + cluster.slowed.get((r, j), 0.0)
         counting = [message for message in messages if message.counts]
@@ -461,14 +524,14 @@ class Operation:
             table = self.cluster.rounds[r]
             message = last if node is None else self.deciding[r].get(node)
             if node in self.deciding[r] and table["kind"] == "among":
-                total["cpu"] += table["quorum"]
+                total["cpu"] += table["quorum"] * self.cluster.slow[node]
             if message is None:
                 continue
             for part, value in message.parts.items():
                 total[part] += value
-            total["cpu"] += table["sign"] + table["send"] if table["kind"] != "to_primary" else 0.0
             total["cpu"] += table["handle"][node] if node is not None else 0.0
             node = message.sender
+            total["cpu"] += (table["sign"] + table["send"]) * self.cluster.slow[node] if table["kind"] != "to_primary" else 0.0
         total["queueing"] = max(0.0, latency - sum(total.values()))
         return list(total.values())
 
