@@ -287,7 +287,7 @@ def loaded(system: System, work: Work, proposals_per_ms: float, duration_ms: flo
         busy=np.float32(max(cpu_share, nic_share)),
         cpu_wait_ms=cpu_ms.astype(np.float32),
         nic_wait_ms=nic_ms.astype(np.float32),
-        relay_wait_ms=_relay_waits(system, cpu_ms + nic_ms),
+        relay_wait_ms=_relay_waits(system, cpu_ms, nic_ms),
         slowed_ms=_slowed(system, line, watched, work, proposals_per_ms),
     )
     return replace(system, machines=machines)
@@ -349,12 +349,13 @@ def _slowed(system: System, line: Timeline, watched: NDArray[np.int64], work: Wo
     return slowed.astype(np.float32).ravel()
 
 
-def _relay_waits(system: System, wait_ms: Vector) -> NDArray[np.float32]:
+def _relay_waits(system: System, cpu_ms: Vector, nic_ms: Vector) -> NDArray[np.float32]:
     """Mean time for which relays hold messages back behind other operations, see `prsm_kernels.Machines`."""
     if not system.network.relayed or not system.machines.contended:
         return np.zeros(1, np.float32)
-    paths = system.paths
-    more = np.zeros(wait_ms.size**2, np.float32)
+    paths, lines = system.paths, system.network.lines
+    more = np.zeros(cpu_ms.size**2, np.float32)
+    wait_ms = cpu_ms[paths.source] + nic_ms[paths.source] * (True if lines is None else lines.far_edge)
     path_sums(wait_ms.astype(np.float32), paths.last_edge, paths.source, paths.order, more)
     return more
 

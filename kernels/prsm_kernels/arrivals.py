@@ -34,7 +34,7 @@ def depart(rounds, paths, machines, scratch, r):
             work = select(goes, spread(sign + copies * send), spread(np.float32(0.0)))
             start_job(scratch.core_ms, cores_at, machines.cores, select(goes, ready, spread(np.float32(0.0))), work)
             first = begin + (sign + send) + hold
-            if machines.busy > np.float32(0.0):
+            if machines.busy > np.float32(0.0) and not machines.shared:
                 first = first + load(scratch.wait, 0) * machines.nic_wait_ms[i]
             transmission = rounds.bytes[r] * machines.out_ms_per_byte[i]
             step = max(send, transmission)
@@ -65,7 +65,10 @@ def _begin_ms(rounds, machines, scratch, burst, lane):
     r = burst // machines.in_ms_per_byte.size
     if rounds.kind[r] == TO_PRIMARY or rounds.kind[r] == TO_ALL:
         return _INF
-    return scratch.first_ms[burst * LANES + lane] + np.float32(rounds.line_first[burst]) * rounds.send_ms[burst]
+    begin = scratch.first_ms[burst * LANES + lane] + np.float32(rounds.line_first[burst]) * rounds.send_ms[burst]
+    if machines.busy > np.float32(0.0):
+        begin += scratch.wait[lane] * machines.nic_wait_ms[burst % machines.in_ms_per_byte.size]
+    return begin
 
 
 @inlined
@@ -130,8 +133,10 @@ def _shared_departure(rounds, machines, scratch, r, i, position, place):
     if place < 0:
         return ready
     behind = np.float32(place) * (rounds.bytes[r] * machines.out_ms_per_byte[i])
-    begun = greater(first + np.float32(rounds.line_first[burst]) * send, load(scratch.backlog_ms, burst * LANES))
-    return greater(ready, begun + behind)
+    begun = first + np.float32(rounds.line_first[burst]) * send
+    if machines.busy > np.float32(0.0):
+        begun = begun + load(scratch.wait, 0) * machines.nic_wait_ms[i]
+    return greater(ready, greater(begun, load(scratch.backlog_ms, burst * LANES)) + behind)
 
 
 @inlined
@@ -177,6 +182,14 @@ def line_place_back(paths, machines, node, came_from):
             if paths.target[edge] == came_from:
                 return paths.line_place[edge]
     return -1
+
+
+@inlined
+def line_wait_ms(machines, node, place):
+    """Mean wait at a relay behind other operations for its line, which copies within a shared host, of place -1, do not take."""
+    if machines.shared and place < 0:
+        return np.float32(0.0)
+    return machines.nic_wait_ms[node]
 
 
 @inlined

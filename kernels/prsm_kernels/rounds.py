@@ -13,6 +13,7 @@ from .arrivals import (
     gossip_row,
     heard,
     line_place_back,
+    line_wait_ms,
     noise_row,
     onward_ms,
     routed_row,
@@ -78,7 +79,9 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
             held += paths.relay_ms[slot, i * n + node]
         arrived = arrived + held
         if machines.relay_wait_ms.size > 1:
-            arrived = arrived + load(scratch.wait, LANES) * (machines.cpu_wait_ms[node] + machines.nic_wait_ms[node])
+            waited = load(scratch.wait, LANES)
+            nic_ms = np.float32(0.0) if machines.shared else machines.nic_wait_ms[node]
+            arrived = arrived + waited * (machines.cpu_wait_ms[node] + nic_ms)
     line = size * machines.out_ms_per_byte[node]
     step = max(send, line)
     position = 0
@@ -90,6 +93,8 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
             leave = departure(rounds, machines, scratch, r, i, position, place)
         elif machines.shared:
             leave = arrived + onward_ms(position, place, back, send, line)
+            if machines.relay_wait_ms.size > 1:
+                leave = leave + load(scratch.wait, LANES) * line_wait_ms(machines, node, place)
         else:
             leave = arrived + np.float32(position) * step
         if to != came_from:

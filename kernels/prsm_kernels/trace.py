@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._jit import inlined, subkernel
-from .arrivals import line_place_back, onward_ms
+from .arrivals import line_place_back, line_wait_ms, onward_ms
 from .client import NOWHERE, walk
 from .codes import (
     AMONG_REPLICAS,
@@ -47,8 +47,10 @@ def _line_queue(rounds, paths, machines, scratch, r, lane, i, node, edge):
             return onward_ms(behind, place, back, send, line)
         queue = behind * send
         if place >= 0 and machines.contended:
-            begun = max(np.float32(rounds.line_first[burst]) * send, scratch.backlog_ms[at] - scratch.first_ms[at])
-            queue = max(queue, begun + np.float32(place) * line)
+            begun = np.float32(rounds.line_first[burst]) * send
+            if machines.busy > np.float32(0.0):
+                begun += scratch.wait[lane] * machines.nic_wait_ms[node]
+            queue = max(queue, max(begun, scratch.backlog_ms[at] - scratch.first_ms[at]) + np.float32(place) * line)
         return queue
     queue = behind * max(send, line)
     if node == i and machines.contended:
@@ -75,7 +77,8 @@ def _flooded_path(rounds, paths, machines, scratch, r, lane, i, j):
             if slot >= 0:
                 queue += paths.relay_ms[slot, i * n + node]
             if machines.relay_wait_ms.size > 1:
-                queue += scratch.wait[LANES + lane] * (machines.cpu_wait_ms[node] + machines.nic_wait_ms[node])
+                nic_ms = line_wait_ms(machines, node, paths.line_place[edge] if machines.shared else 0)
+                queue += scratch.wait[LANES + lane] * (machines.cpu_wait_ms[node] + nic_ms)
         waiting += queue
     return relays, transmission, waiting
 

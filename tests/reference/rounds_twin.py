@@ -313,7 +313,8 @@ class Operation:
             copies, sign, send = self.copies(r, i), table["sign"] * cluster.slow[i], table["send"] * cluster.slow[i]
             begin, _ = replica.compute(replica.ready, sign + copies * send)
             hold_ms = cluster.hold_ms.get(i, 0.0)
-            self.out[i] = begin + sign + send + self.waits(0) * cluster.nic_wait[i] + hold_ms
+            self.out[i] = begin + sign + send + hold_ms
+            self.out[i] += self.waits(0) * cluster.nic_wait[i] if cluster.host is None else 0.0
             self.starts[i] = []
             for k in range(copies if cluster.host is None else 0):
                 self.starts[i].append(max(self.out[i] + k * send, replica.uplink_free))
@@ -326,9 +327,10 @@ class Operation:
         cluster, table = self.cluster, self.cluster.rounds[r]
         taken: dict[int, tuple[float, list[bool]]] = {}
         for i, out in self.out.items():
-            goals = self.goals(r, i)
-            far = [cluster.leaves_host(i, cluster.first_hop(i, to)) for to in goals]
+            flooded = cluster.dissemination == "gossip" and table["kind"] == "among"
+            far = [cluster.leaves_host(i, to if flooded else cluster.first_hop(i, to)) for to in self.goals(r, i)]
             begin = out + (far.index(True) if any(far) else 0) * table["send"] * cluster.slow[i]
+            begin += self.waits(0) * cluster.nic_wait[i]
             line = table["bytes"] * cluster.uplink[i]
             step = max(line, table["send"] * cluster.slow[i])
             self.bursts.setdefault(cluster.host[i], []).append((begin, r, i, sum(far), line, step))
@@ -436,15 +438,17 @@ class Operation:
             return list(zip(around, self.starts[i], strict=False))
         send, line = table["send"] * cluster.slow[node], table["bytes"] * cluster.uplink[node]
         held = cluster.relay_wait.get((r, i, node), 0.0)
+        line_wait = self.waits(1) * cluster.nic_wait[node] if cluster.relay_behind else 0.0
         if cluster.relay_behind:
-            held += self.waits(1) * (cluster.cpu_wait[node] + cluster.nic_wait[node])
+            held += self.waits(1) * cluster.cpu_wait[node]
         at = arrived + cluster.forward_ms * cluster.slow[node] + held
         came_from, leaves = cluster.before[i, node], []
         for place, to in enumerate(around):
             earlier = [other for other in around[:place] if other != came_from]
             far = [other for other in earlier if cluster.leaves_host(node, other)]
             lines = len(far) if cluster.leaves_host(node, to) else 0
-            leaves.append((to, at + max(len(earlier) * send, lines * line)))
+            waited = line_wait if cluster.leaves_host(node, to) else 0.0
+            leaves.append((to, at + waited + max(len(earlier) * send, lines * line)))
         return leaves
 
     def flood_parts(self, r: int, i: int, j: int, arrival: float) -> dict[str, float]:
