@@ -101,8 +101,7 @@ def build_network(
     vote_bytes : int
         Size of the messages for which shortest paths are shortest.
     """
-    n, sites = graph.nodes, links.sites
-    line, into = ms_per_byte(links.uplink_mbps), ms_per_byte(links.downlink_mbps)
+    n, sites, line = graph.nodes, links.sites, ms_per_byte(links.uplink_mbps)
     kind = KINDS[dissemination_of(scenario, graph.complete)]
     limited = bool(np.isfinite(links.edge_bandwidth_mbps).any())
     forward, no_queue = np.float32(forward_ms), np.zeros((1, 1), np.float32)
@@ -118,9 +117,7 @@ def build_network(
     indptr, target, base, loss_by_edge, bandwidth = _edges(graph, links)
     source = np.repeat(np.arange(n, dtype=np.int32), np.diff(indptr))
     edge = ms_per_byte(bandwidth)
-    hop = np.maximum(np.maximum(line[source], into[target]), edge)
-    if sites.shared:
-        hop = np.where(sites.host[source] == sites.host[target], edge, hop)
+    hop = _hop_ms_per_byte(links, source, target, edge)
     cost = base + (law.offset + law.slope * base) * mean_variate + forward_ms * sites.slow[source] + vote_bytes * hop
     last_edge, order = np.full(n * n, -1, np.int32), np.full(n * n, -1, np.int32)
     distance = np.full(n * n, np.inf, np.float32)
@@ -143,6 +140,14 @@ def build_network(
         copies = flooding(paths, relays, live).copies / max(live.size, 1)
     network = Network(kind, paths, distance, degree, copies, edge, float(loss_by_edge.mean()), copies)
     return _on_hosts(network, sites, relays)
+
+
+def _hop_ms_per_byte(links: Links, source: NDArray[np.int32], target: NDArray[np.int32], edge: Floats) -> Floats:
+    """Transmission time over links: the slowest of the link itself and, but for those within a host, the lines at its ends."""
+    line, into = ms_per_byte(links.uplink_mbps), ms_per_byte(links.downlink_mbps)
+    hop: Floats = np.maximum(np.maximum(line[source], into[target]), edge)
+    host = links.sites.host
+    return np.where(host[source] == host[target], edge, hop) if links.sites.shared else hop
 
 
 def _on_hosts(network: Network, sites: Sites, relays: NDArray[np.uint8]) -> Network:

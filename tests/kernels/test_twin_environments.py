@@ -30,7 +30,12 @@ def mixed_cases() -> list[dict[str, Any]]:
     for environment, (topology, dissemination) in product(ENVIRONMENTS, rounds.ROUTES):
         case: dict[str, Any] = environment | {"topology": topology, "dissemination": dissemination}
         case |= {"nodes": pick.randint(4, 8 if dissemination == "gossip" else 11), "network": pick.choice(["lan", "wan", "poor"])}
-        case |= {"cores": pick.choice([1, 2, 4]), "seed": pick.getrandbits(62), "transport": pick.choice(["stream", "datagram"])}
+        case |= {
+            "batch": 1,
+            "cores": pick.choice([1, 2, 4]),
+            "seed": pick.getrandbits(62),
+            "transport": pick.choice(["stream", "datagram"]),
+        }
         case |= {"authentication": pick.choice(["ed25519", "bls", "mac"]), "payload_bytes": pick.choice([64, 512, 20_000])}
         cases.append(case)
     return cases
@@ -58,13 +63,15 @@ FAULTY = [
     environment | {"behaviour": behaviour, "dissemination": dissemination, "topology": topology}
     for environment in ENVIRONMENTS
     for behaviour, (topology, dissemination) in zip(
-        BEHAVIOURS, [rounds.ROUTES[0], ("mesh", "gossip"), rounds.ROUTES[0], ("random", "routed"), ("mesh", "gossip")], strict=True
+        BEHAVIOURS,
+        [rounds.ROUTES[0], ("mesh", "gossip"), rounds.ROUTES[0], ("random", "routed"), ("mesh", "gossip")],
+        strict=True,
     )
 ]
 
 
 @pytest.mark.parametrize("case", FAULTY, ids=lambda case: "-".join(map(str, case.values())))
 def test_faults(case):
-    settings = {"nodes": 7, "placement": (0, 3), "flood_factor": 2, "seed": 3, "network": "lan"} | case
+    settings = {"nodes": 7, "placement": (0, 3), "flood_factor": 2, "seed": 4, "network": "lan"} | case
     faulty_rounds.compare_faults(settings | {"rate": 0.0})
-    faults.compare(settings | {"engine": "events", "rate": 20.0, "operation_timeout_ms": 5000.0})
+    faults.compare(settings | {"rate": 20.0, "operation_timeout_ms": 5000.0})
