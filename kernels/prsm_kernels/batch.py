@@ -10,7 +10,7 @@ from .codes import AMONG_REPLICAS, GOSSIP, TO_ALL, TO_CLIENT, TO_PRIMARY, VIEW_C
 from .lanes import LANES, lesser, load, select, spread, spread_int, store
 from .quorum import kth_smallest
 from .rng import threefry2x32
-from .rounds import flood, receive, wait_factor
+from .rounds import flood, hosted, receive, share_downlinks, wait_factor
 from .trace import add_queueing, begin_walk_back, step_back
 from .types import Machines, Paths, Rounds, Scratch
 
@@ -60,6 +60,7 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
         backlog_ms=floats(count * n),
         queued=np.zeros(count * n, np.uint8),
         uplink_ms=floats(n),
+        hosted_ms=floats(n if machines.shared else 1),
         bursts=np.zeros(count * int(np.bincount(machines.host).max()), np.int64),
         downlink_ms=floats(n),
         core_ms=floats(n * machines.cores),
@@ -236,6 +237,8 @@ def simulate(rounds, paths, law, machines, batch, scratch, budget):
                     spent += machines.in_ms_per_byte.size * LANES * _FLOOD_WORK
                     if spent >= budget:
                         return False
+            if hosted(rounds, paths, machines, r):
+                share_downlinks(rounds, paths, law, machines, scratch, r)
             progress[STAGE] = _RECEIVE
             progress[POSITION] = rounds.receiver_at[r]
         if progress[STAGE] == _RECEIVE:

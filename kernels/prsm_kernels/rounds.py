@@ -18,7 +18,7 @@ from .arrivals import (
     onward_ms,
     routed_row,
 )
-from .codes import DIRECT, GOSSIP
+from .codes import AMONG_REPLICAS, DIRECT, GOSSIP
 from .delay import draw_pair, exponential_variate, hop_delay, unit
 from .lanes import (
     LANES,
@@ -201,6 +201,59 @@ def _complete_in_queue(rounds, machines, scratch, r, j, count, noise):
     return time, select(finished <= ready, spread(-_INF), critical)
 
 
+@inlined
+def hosted(rounds, paths, machines, r):
+    """Whether the messages of round r, each from the same sender, are queued together on the downlinks of shared hosts."""
+    alone = rounds.sender_at[r + 1] - rounds.sender_at[r] == 1
+    return machines.shared and machines.contended and rounds.kind[r] == AMONG_REPLICAS and paths.kind != GOSSIP and alone
+
+
+@inlined
+def _only_arrival(rounds, paths, law, machines, scratch, r, j):
+    """When the only sender's message of round r comes to j; inf if never, or if it counts for nothing."""
+    k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
+    if paths.kind == DIRECT:
+        count = direct_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+    else:
+        count = routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+    return load(scratch.row_ms, 0) if count > 0 else spread(_INF)
+
+
+@subkernel
+def share_downlinks(rounds, paths, law, machines, scratch, r):
+    """Let the downlink of each host take in what the only sender of round r sends to its replicas, in the order of arrival."""
+    n, i = machines.in_ms_per_byte.size, rounds.senders[rounds.sender_at[r]]
+    repeats = load(scratch.counts, LANES)
+    first = rounds.receiver_at[r]
+    while first < rounds.receiver_at[r + 1]:
+        host, last = machines.host[rounds.receivers[first]], first
+        while last < rounds.receiver_at[r + 1] and machines.host[rounds.receivers[last]] == host:
+            j = rounds.receivers[last]
+            store(scratch.hosted_ms, j * LANES, _only_arrival(rounds, paths, law, machines, scratch, r, j))
+            last += 1
+        for lane in range(LANES):
+            count = 0
+            for place in range(first, last):
+                j = rounds.receivers[place]
+                before = i if paths.kind == DIRECT else paths.source[max(paths.last_edge[i * n + j], 0)]
+                if machines.host[before] == host:
+                    continue
+                arrival = scratch.hosted_ms[j * LANES + lane]
+                k = count
+                while k > 0 and scratch.hosted_ms[scratch.bursts[k - 1] * LANES + lane] > arrival:
+                    scratch.bursts[k] = scratch.bursts[k - 1]
+                    k -= 1
+                scratch.bursts[k] = j
+                count += 1
+            free = -_INF
+            for k in range(count):
+                at = scratch.bursts[k] * LANES + lane
+                free = max(scratch.hosted_ms[at], free + rounds.bytes[r] * machines.in_ms_per_byte[scratch.bursts[k]])
+                scratch.hosted_ms[at] = free
+        first = last
+    store(scratch.counts, LANES, repeats)
+
+
 @subkernel
 def receive(rounds, paths, law, machines, scratch, r, begin, end):
     """Deliver and complete round r at the receivers begin .. end - 1 of the list `rounds.receivers`."""
@@ -218,6 +271,8 @@ def receive(rounds, paths, law, machines, scratch, r, begin, end):
                 count = gossip_row(rounds, machines, scratch, r, j)
             else:
                 count = routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+            if count == 1 and hosted(rounds, paths, machines, r):
+                store(scratch.row_ms, 0, load(scratch.hosted_ms, j * LANES))
             noise = noise_row(rounds, paths, law, machines, scratch, r, j, count) if rounds.noise[r] > 0 else 0
             if machines.contended:
                 time, critical = _complete_in_queue(rounds, machines, scratch, r, j, count, noise)

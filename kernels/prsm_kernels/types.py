@@ -211,7 +211,9 @@ class Scratch(NamedTuple):
     uplink_ms: Floats
     """(n * 16,): when the uplink is free."""
     bursts: NDArray[np.int64]
-    """(R * most replicas of a host,): bursts of one host and lane, by their beginnings."""
+    """(R * most replicas of a host,): bursts of one host and lane, by their beginnings, or replicas by their arrivals."""
+    hosted_ms: Floats
+    """(n * 16,): when a shared downlink has taken in the message of a round's only sender."""
     downlink_ms: Floats
     """(n * 16,)."""
     core_ms: Floats

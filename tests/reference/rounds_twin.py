@@ -228,6 +228,9 @@ class Operation:
         """Carry the messages of a round among replicas, and complete it where enough arrive."""
         cluster, table = self.cluster, self.cluster.rounds[r]
         flooded = {i: self.flood(r, i) for i in self.starts} if cluster.dissemination == "gossip" else {}
+        taken_in = {}
+        if len(table["senders"]) == 1 and cluster.host is not None and not flooded:
+            taken_in = self.share_downlinks(r, table["senders"][0])
         for j in table["receivers"]:
             if table["need"][j] == 0:
                 continue
@@ -240,9 +243,21 @@ class Operation:
                 if i in self.starts:
                     valid = flooded[i][j] if flooded else self.unicast(r, i, j)
                     valid.counts = self.counted(r, i, j)
+                    if valid.counts:
+                        valid.arrival = taken_in.get(j, valid.arrival)
                     messages += [valid, *(self.invalid(r, j, valid, again) for again in range(1, invalid + 1))]
             self.repeats[r] += sum(message.repeats for message in messages)
             self.complete(r, j, [message for message in messages if message.arrival < INF], expected)
+
+    def share_downlinks(self, r: int, i: int) -> dict[int, float]:
+        """When hosts have taken in the messages of the only sender of a round, one after the other; those from other hosts."""
+        cluster, table, free, taken_in = self.cluster, self.cluster.rounds[r], {}, {}
+        came = [(self.unicast(r, i, j).arrival, j) for j in table["receivers"] if i in self.starts and self.counted(r, i, j)]
+        for arrival, j in sorted(came):
+            host, before = cluster.host[j], i if cluster.dissemination == "direct" else cluster.before.get((i, j), j)
+            if cluster.host[before] != host:
+                free[host] = taken_in[j] = max(arrival, free.get(host, -INF) + table["bytes"] * cluster.downlink[j])
+        return taken_in
 
     def invalid(self, r: int, j: int, valid: Message, again: int) -> Message:
         """The `again`-th invalid message that follows a valid one to j."""
