@@ -118,7 +118,7 @@ class Engine(StrEnum):
     MEANFIELD = "meanfield"
 
 
-NOT_AVAILABLE_YET = frozenset({Environment.DOCKER_CLUSTER, Environment.HYBRID_EDGE, Engine.MEANFIELD})
+NOT_AVAILABLE_YET = frozenset({Engine.MEANFIELD})
 
 
 def choice(kinds: type[StrEnum]) -> BeforeValidator:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_ALL, TO_PRIMARY
+from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_ALL, TO_CLIENT, TO_PRIMARY
 from prsm_scale.faults import EQUIVOCATE, FLOOD
+from prsm_scale.hosts import by_host
 from prsm_scale.network import flooding, transit
 from prsm_scale.relays import addressed_replicas
 from prsm_scale.system import System
@@ -26,7 +27,7 @@ class Work:
     cpu_ms, relay_cpu_ms : ndarray of float64, shape (n,)
         All CPU work of each replica divided by its cores, and the part that is forwarding for others.
     egress_ms, relay_egress_ms : ndarray of float64, shape (n,)
-        Likewise for its uplink.
+        Likewise for its uplink, which is that of all replicas on its host.
     ingress_ms, relay_ingress_ms : ndarray of float64, shape (n,)
         Likewise for its downlink.
     link_ms : float
@@ -58,7 +59,7 @@ class _Ledger:
     """Adds up the work of a system's rounds."""
 
     def __init__(self, system: System) -> None:
-        self.system = system
+        self.system, self.lines = system, system.network.lines
         self.n = n = system.alive.size
         self.cpu, self.relay_cpu = np.zeros(n), np.zeros(n)
         self.egress, self.relay_egress = np.zeros(n), np.zeros(n)
@@ -70,6 +71,7 @@ class _Ledger:
         self.alive = system.alive > 0
         self.out = system.machines.out_ms_per_byte.astype(np.float64)
         self.into = system.machines.in_ms_per_byte.astype(np.float64)
+        self.slow = system.machines.slow.astype(np.float64)
         self.again = 1.0 / (1.0 - system.network.loss) if system.plan.law.stream else 1.0
 
     def round(self, r: int) -> None:
@@ -87,16 +89,17 @@ class _Ledger:
             arrivals[asked] = 1
         else:
             fanout = rounds.fanout[r * n : (r + 1) * n][senders].astype(np.float64)
-            self._compute(senders, job.create_ms + fanout * job.send_ms)
-            self._send(senders, fanout * job.size_bytes)
+            self._compute(senders, (job.create_ms + fanout * job.send_ms) * self.slow[senders])
+            self._send(senders, (fanout if self.lines is None else self._line_copies(r)[senders]) * job.size_bytes)
         handling = rounds.handle_ms[r * n : (r + 1) * n] * arrivals
-        handling[receivers] += job.quorum_ms
+        handling[receivers] += job.quorum_ms * self.slow[receivers]
         self._compute(np.arange(n), handling)
         flooded = self.system.network.kind == GOSSIP and kind == AMONG_REPLICAS
         if flooded:
             self._flood(r, senders, arrivals, weight)
             return
-        self.ingress += arrivals * job.size_bytes * self.into
+        taken_in = arrivals if self.lines is None else self._line_arrivals(r, senders, weight, arrivals > 0)
+        self.ingress += taken_in * job.size_bytes * self.into
         if self.system.network.relayed:
             self._forward(r, senders, weight)
         else:
@@ -129,38 +132,45 @@ class _Ledger:
         passed = np.where(self.alive, weight.sum(), 0.0)
         passed[senders] -= weight
         onward = passed * (network.degree - 1.0) * system.machines.relays
-        copies, hops = flooding(system.paths, system.machines.relays, np.repeat(senders, weight.astype(int)))
-        copies *= self.alive
-        self.ingress += copies * job.size_bytes * self.into
+        far_edge = self.lines.far_edge if self.lines else None
+        flood = flooding(system.paths, system.machines.relays, np.repeat(senders, weight.astype(int)), far_edge)
+        copies, hops = flood.copies * self.alive, flood.hops
+        self.ingress += flood.far_in * self.alive * job.size_bytes * self.into
         further = copies - passed
         forwarding = onward * job.send_ms + further * job.transit_ms
         others = passed - arrivals
         again = np.maximum(network.copies - 1.0, 0.0) * job.transit_ms
         # handling holds forwarding and further copies of what is for this replica
         booked = arrivals * ((network.degree - 1.0) * system.machines.relays * job.send_ms + again)
-        self._compute(np.arange(n), forwarding + others * job.transit_ms - booked)
-        self.relay_cpu += (forwarding + others * job.transit_ms) / self.cores
+        self._compute(np.arange(n), (forwarding + others * job.transit_ms - booked) * self.slow)
+        self.relay_cpu += (forwarding + others * job.transit_ms) * self.slow / self.cores
         hops /= max(senders.size, 1)
         self.hops[r] = hops / max(int(system.rounds.addressed[r * n : (r + 1) * n].max()), 1)
         edges = system.paths.target.size
         self.crossing_bytes += weight.sum() * job.size_bytes * hops / edges
+        if self.lines is not None:
+            onward = flood.far_out
+            onward[senders] -= self.lines.copies[senders] * weight
         self.relay_egress += onward * job.size_bytes * self.out * self.again
         self._send(np.arange(n, dtype=np.int32), onward * job.size_bytes)
 
     def _forward(self, r: int, senders: NDArray[np.int32], weight: Vector) -> None:
         """Book what relays do for unicast messages."""
         job, n = self.jobs[r], self.n
-        onward = self._unicast(r, senders, weight)
-        forwarding = onward * (job.transit_ms + job.send_ms)
+        onward, coming, going = self._unicast(r, senders, weight)
+        forwarding = onward * (job.transit_ms + job.send_ms) * self.slow
         self.relay_cpu += forwarding / self.cores
         self._compute(np.arange(n), forwarding)
-        self.ingress += onward * job.size_bytes * self.into
-        self.relay_ingress += onward * job.size_bytes * self.into
-        self.relay_egress += onward * job.size_bytes * self.out * self.again
-        self._send(np.arange(n, dtype=np.int32), onward * job.size_bytes)
+        self.ingress += coming * job.size_bytes * self.into
+        self.relay_ingress += coming * job.size_bytes * self.into
+        self.relay_egress += going * job.size_bytes * self.out * self.again
+        self._send(np.arange(n, dtype=np.int32), going * job.size_bytes)
 
-    def _unicast(self, r: int, senders: NDArray[np.int32], weight: Vector) -> Vector:
-        """Messages each replica forwards; clients sit with every live replica equally often, or at one site."""
+    def _unicast(self, r: int, senders: NDArray[np.int32], weight: Vector) -> tuple[Vector, Vector, Vector]:
+        """Messages each replica forwards, and those of them that come and go over its line.
+
+        Clients sit with every live replica equally often, or at one site.
+        """
         system, n = self.system, self.n
         site = system.plan.scenario.client_site
         if system.rounds.kind[r] == AMONG_REPLICAS:
@@ -177,9 +187,40 @@ class _Ledger:
         self.crossing_bytes += carried.crossing * share * each.mean() * self.jobs[r].size_bytes
         messages = start.size * wanted.sum() - (wanted[start].sum() if among else 0)
         self.hops[r] = carried.hops * each.mean() / max(1.0, float(messages))
-        return np.asarray((carried.through[start] * each[:, None]).sum(axis=0) * share, np.float64)
+        onward = np.asarray((carried.through[start] * each[:, None]).sum(axis=0) * share, np.float64)
+        if self.lines is None:
+            return onward, onward, onward
+        ends = np.ix_(np.flatnonzero(wanted), start)
+        far = carried.crossing * self.lines.far_edge
+        coming, going = (np.bincount(end, weights=far, minlength=n) for end in (system.paths.target, system.paths.source))
+        coming[ends[0].ravel()] -= self.lines.far_last[ends].sum(axis=1)
+        going[start] -= self.lines.far_first[ends].sum(axis=0)
+        return onward, coming * share * each.mean(), going * share * each.mean()
+
+    def _sites(self) -> NDArray[np.int64]:
+        """Replicas with which clients sit, equally often."""
+        site = self.system.plan.scenario.client_site
+        return np.flatnonzero(self.alive) if site is None else np.array([site])
+
+    def _line_copies(self, r: int) -> Vector:
+        """Copies of each sender's message that take its host's line."""
+        assert self.lines is not None
+        if self.system.rounds.kind[r] == TO_CLIENT:
+            return np.asarray(self.lines.far_first[self._sites()].mean(axis=0), np.float64)
+        return self.system.rounds.line_copies[r * self.n : (r + 1) * self.n].astype(np.float64)
+
+    def _line_arrivals(self, r: int, senders: NDArray[np.int32], weight: Vector, receives: NDArray[np.bool_]) -> Vector:
+        """Messages for each replica that come over its host's line."""
+        assert self.lines is not None
+        far = self.lines.far_last
+        coming = far[:, senders] @ weight if senders.size else far[:, self._sites()].mean(axis=1)
+        return np.asarray(receives * coming, np.float64)
 
     def close(self) -> Work:
+        if self.lines is not None:
+            host = self.system.machines.host
+            shared = (self.egress, self.relay_egress, self.ingress, self.relay_ingress)
+            self.egress, self.relay_egress, self.ingress, self.relay_ingress = (by_host(line, host) for line in shared)
         edge = self.system.network.edge_ms_per_byte
         limited = edge > 0
         link = float((self.crossing_bytes[limited] * edge[limited]).max()) * self.again if limited.any() else 0.0

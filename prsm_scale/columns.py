@@ -148,12 +148,12 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _integer(
         "safety_violations", "operations for which honest replicas committed different values", nullable=True, better=_LOWER
     ),
-    _real("cpu_percent_mean", "%", "CPU use at the offered load, mean over replicas", better=_LOWER),
+    _real("cpu_percent_mean", "%", "CPU use at the offered load, of what each replica has, mean over replicas", better=_LOWER),
     _real("cpu_percent_max", "%", "CPU use of the busiest replica", better=_LOWER),
     _integer("cpu_max_replica", "index of the replica with the busiest CPU", nullable=True),
     _real("memory_mb", "MB", "memory a replica needs", better=_LOWER),
-    _real("bandwidth_mbps_mean", "Mbit/s", "traffic sent at the offered load, mean over replicas", better=_LOWER),
-    _real("bandwidth_mbps_max", "Mbit/s", "traffic sent by the replica that sends most", better=_LOWER),
+    _real("bandwidth_mbps_mean", "Mbit/s", "traffic sent over lines at the offered load, mean over replicas", better=_LOWER),
+    _real("bandwidth_mbps_max", "Mbit/s", "traffic sent over its line by the replica that sends most", better=_LOWER),
     _integer("bandwidth_max_replica", "index of the replica that sends most", nullable=True),
     _real("message_count", "", "protocol messages of one operation, request and replies left out", better=_LOWER),
     _real("bytes_per_operation", "B", "bytes put on links by one operation, hops and repeats included", better=_LOWER),
@@ -169,7 +169,7 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _text("bottleneck", "resource that sets saturation_ops_per_second", nullable=True),
     _real("util_primary_cpu", "", "utilisation of the primary's CPU at the offered load"),
     _real("util_replica_cpu", "", "utilisation of the busiest backup's CPU"),
-    _real("util_primary_egress", "", "utilisation of the primary's uplink"),
+    _real("util_primary_egress", "", "utilisation of the primary's uplink, or of its host's, as below"),
     _real("util_replica_egress", "", "utilisation of the busiest backup's uplink"),
     _real("util_primary_ingress", "", "utilisation of the primary's downlink"),
     _real("util_replica_ingress", "", "utilisation of the busiest backup's downlink"),
@@ -179,7 +179,11 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _real("util_window", "", "utilisation of the pipeline window"),
     _real("stated_mean_error", "", "largest error of the mean against the events engine in this regime; missing for that engine"),
     _real("stated_p99_error", "", "likewise of the 99th percentile"),
-    _text("limits_passed", "limits that the scenario passes, by name; empty where none"),
+    _text(
+        "limits_passed",
+        "limits that the busiest replica passes, each with its value and the limit, as in `max_cpu_percent 93.4 > 80; "
+        "max_memory_mb 600.0 > 512`; empty where none",
+    ),
     Column(
         "feasible",
         "bool",

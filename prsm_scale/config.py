@@ -43,7 +43,7 @@ from prsm_scale.axes import (
 from prsm_scale.errors import UsageError
 from prsm_scale.laws import from_folder, law_file
 from prsm_scale.nodes import FEWEST_NODES, MOST_NODES, parse_nodes
-from prsm_scale.settings import ONLY_WITH, Settings, setting
+from prsm_scale.settings import ONLY_WITH, YOUNG, Settings, setting
 from prsm_scale.validation import read_toml
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ class Scenario(Settings):
     graph: Any = Field(None, exclude=True, repr=False)
     graph_digest: str | None = None
     network: NetworkChoice = setting("wan", "condition of the links: ideal, lan, wan, intercontinental, poor")
-    environment: EnvironmentChoice = setting("local_simulation", "where replicas run: local_simulation, multi_region_cloud")
+    environment: EnvironmentChoice = setting(
+        "local_simulation", "where replicas run: local_simulation, docker_cluster, multi_region_cloud, hybrid_edge"
+    )
     profile: ProfileChoice = setting("standard", "CPU and memory of a replica: minimal, light, standard, heavy, extreme")
     protocol: ProtocolChoice = setting("pbft", "table of rounds to run: pbft")
     dissemination: DisseminationChoice = setting(None, "direct, gossip, routed [direct where all are linked, else gossip]")
@@ -168,6 +170,9 @@ class Scenario(Settings):
         settings = self.model_dump(mode="json")
         if self.graph_digest:
             settings["topology"] = GRAPH_OBJECT
+        for name in YOUNG:
+            if settings[name] == Scenario.model_fields[name].default:
+                del settings[name]
         settings |= {name: _file_digest(path, Path(path).stat().st_mtime_ns) for name, path in _files(self).items()}
         if not isinstance(self.protocol, str):
             settings["protocol"] = _table_digest(self.protocol)

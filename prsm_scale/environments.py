@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from prsm_kernels.rng import uniform_pairs
+from prsm_scale.axes import Environment
 from prsm_scale.errors import UsageError, did_you_mean, one_of
+from prsm_scale.sites import Sites, lines_mbps, place_replicas, with_last_mile
 from prsm_scale.topology import TopologyGraph
 
 PACKAGED_MATRIX: Final = "latency_matrix_aws_relab.csv"
@@ -28,8 +30,9 @@ _BLOCK_LINKS: Final = 1 << 16
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 LinkArrays = tuple[Float32Array, Float32Array, Float32Array]
-DelayFunction = Callable[[npt.NDArray[np.integer[Any]], npt.NDArray[np.integer[Any]]], Float64Array]
-"""From senders and receivers, which broadcast, to base delays in ms."""
+Ends = npt.NDArray[np.integer[Any]]
+LinkFunction = Callable[[Ends, Ends], Float64Array]
+"""From senders and receivers, which broadcast, to base delays in ms, or to losses."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ class Links:
         The scenario's condition, with its own values in place where given.
     regions : tuple of str
         Region of each replica, "" for each outside a multi-region environment.
+    sites : Sites
+        Hosts, last miles and CPU shares of the replicas.
     """
 
     base_ms: Float32Array
@@ -120,6 +125,7 @@ class Links:
     edge_bandwidth_mbps: Float32Array
     condition: Condition
     regions: tuple[str, ...]
+    sites: Sites
 
 
 def resolve_condition(scenario: Any) -> Condition:
@@ -147,7 +153,7 @@ def resolve_condition(scenario: Any) -> Condition:
     return Condition(base.name, low, high, own("loss", base.loss), own("bandwidth_mbps", base.bandwidth_mbps))
 
 
-def build_links(scenario: Any, graph: TopologyGraph) -> Links:
+def build_links(scenario: Any, graph: TopologyGraph, cores: int) -> Links:
     """Place the replicas and draw the links of a scenario.
 
     Parameters
@@ -155,7 +161,9 @@ def build_links(scenario: Any, graph: TopologyGraph) -> Links:
     scenario : Scenario
         Uses `network` and what overrides it, `delay`, `environment`, `regions`, `latency_matrix` and `seed`.
     graph : TopologyGraph
-        Of the same scenario. What it says of a link goes before all else.
+        Of the same scenario. What it says of a link goes before what condition and hosts give.
+    cores : int
+        Of a replica.
 
     Returns
     -------
@@ -164,6 +172,10 @@ def build_links(scenario: Any, graph: TopologyGraph) -> Links:
         directions that depends on the seed and the two replicas only, so that it is the same for every n and
         every topology. `multi_region_cloud`: replicas are dealt over the regions in turn, the base delay is
         half the matrix's round-trip time from the sender's to the receiver's region, and 0.25 ms within one.
+        `docker_cluster`: links within a host have the delay of its bridge and lose nothing, others are as in
+        `local_simulation`; replicas of a host have its line, the condition's, together. `hybrid_edge`: as
+        `local_simulation`, and on top of that, of what the graph gives and of a `delay` law the last mile of each
+        end; its lines are no wider than the condition's. See `prsm_scale.sites`.
 
     Raises
     ------
@@ -171,26 +183,52 @@ def build_links(scenario: Any, graph: TopologyGraph) -> Links:
         As in `resolve_condition`, `read_latency_matrix` and `select_regions`; an environment that there is
         not.
     """
-    condition = resolve_condition(scenario)
+    if scenario.environment not in list(Environment):
+        raise UsageError("environment", scenario.environment, one_of(Environment, scenario.environment))
+    condition, nodes = resolve_condition(scenario), graph.nodes
     dealt, one_way_ms = _dealt_regions(scenario)
-    delays = _base_delays(scenario.seed, condition, one_way_ms)
-    base, loss, bandwidth = (_dense_links if graph.complete else _sparse_links)(graph, condition, delays)
+    sites = place_replicas(scenario, cores)
+    values = _within_hosts(scenario, sites, condition, _base_delays(scenario.seed, condition, one_way_ms))
+    base, loss, bandwidth = (_dense_links if graph.complete else _sparse_links)(graph, *values)
     if scenario.delay is not None:
         base[...] = 0.0
-    line = np.full(graph.nodes, condition.bandwidth_mbps, np.float32)
-    regions = tuple(dealt[replica % len(dealt)] for replica in range(graph.nodes))
-    return Links(base, loss, line, line.copy(), bandwidth, condition, regions)
+    base, loss = with_last_mile(scenario, sites, _ends(graph), base, loss)
+    if graph.complete:
+        np.fill_diagonal(base, 0.0)
+    regions = tuple(dealt[replica % len(dealt)] for replica in range(nodes))
+    lines = lines_mbps(scenario, sites, condition.bandwidth_mbps)
+    return Links(base, loss, *lines, bandwidth, condition, regions, sites)
+
+
+def _ends(graph: TopologyGraph) -> tuple[Ends, Ends]:
+    """Senders and receivers of the links, in the layout of `Links.base_ms`."""
+    replicas = np.arange(graph.nodes)
+    return (replicas, replicas[:, None]) if graph.complete else (_link_senders(graph), graph.indices)
 
 
 def _dealt_regions(scenario: Any) -> tuple[tuple[str, ...], Float64Array | None]:
-    if scenario.environment == "multi_region_cloud":
+    if scenario.environment == Environment.MULTI_REGION_CLOUD:
         return select_regions(read_latency_matrix(scenario.latency_matrix), scenario.regions)
-    if scenario.environment != "local_simulation":
-        raise UsageError("environment", scenario.environment, "one of local_simulation, multi_region_cloud")
     return ("",), None
 
 
-def _base_delays(seed: int, condition: Condition, one_way_ms: Float64Array | None) -> DelayFunction:
+def _within_hosts(scenario: Any, sites: Sites, condition: Condition, delays: LinkFunction) -> tuple[LinkFunction, LinkFunction]:
+    """Delays and losses of links, those within hosts included."""
+
+    def losses(sender: Ends, receiver: Ends) -> Float64Array:
+        return np.full(np.broadcast_shapes(sender.shape, receiver.shape), condition.loss)
+
+    if not sites.shared:
+        return delays, losses
+    host = sites.host
+
+    def placed(values: LinkFunction, within: float) -> LinkFunction:
+        return lambda sender, receiver: np.where(host[sender] == host[receiver], within, values(sender, receiver))
+
+    return placed(delays, scenario.bridge_delay_ms), placed(losses, 0.0)
+
+
+def _base_delays(seed: int, condition: Condition, one_way_ms: Float64Array | None) -> LinkFunction:
     if one_way_ms is not None:
         count = len(one_way_ms)
         return lambda sender, receiver: one_way_ms[sender % count, receiver % count]
@@ -200,13 +238,12 @@ def _base_delays(seed: int, condition: Condition, one_way_ms: Float64Array | Non
     return lambda sender, receiver: low + span * uniform_pairs(seed, sender, receiver)
 
 
-def _sparse_links(graph: TopologyGraph, condition: Condition, delays: DelayFunction) -> LinkArrays:
-    base = _given_or(graph.delay_ms, delays(_link_senders(graph), graph.indices))
-    loss = _given_or(graph.loss, np.full(len(graph.indices), condition.loss))
-    return base, loss, graph.bandwidth_mbps.copy()
+def _sparse_links(graph: TopologyGraph, delays: LinkFunction, losses: LinkFunction) -> LinkArrays:
+    ends = _link_senders(graph), graph.indices
+    return _given_or(graph.delay_ms, delays(*ends)), _given_or(graph.loss, losses(*ends)), graph.bandwidth_mbps.copy()
 
 
-def _dense_links(graph: TopologyGraph, condition: Condition, delays: DelayFunction) -> LinkArrays:
+def _dense_links(graph: TopologyGraph, delays: LinkFunction, losses: LinkFunction) -> LinkArrays:
     nodes = graph.nodes
     base = np.empty((nodes, nodes), np.float32)
     replicas = np.arange(nodes)
@@ -214,11 +251,13 @@ def _dense_links(graph: TopologyGraph, condition: Condition, delays: DelayFuncti
     for start in range(0, nodes, step):
         base[start : start + step] = delays(replicas, replicas[start : start + step, None])
     np.fill_diagonal(base, 0.0)
-    loss, bandwidth = np.full(1, condition.loss, np.float32), np.full(1, np.inf, np.float32)
+    loss, bandwidth = losses(replicas[:1], replicas[-1:]).astype(np.float32), np.full(1, np.inf, np.float32)
+    # where hosts are shared, the first replica's links within its own host and to the last one tell losses apart
+    common = losses(replicas[:1], replicas[:1]).astype(np.float32) == loss
     links = (graph.indices, _link_senders(graph))
     base[links] = _given_or(graph.delay_ms, base[links])
-    if not np.isnan(graph.loss).all():
-        loss = np.full((nodes, nodes), condition.loss, np.float32)
+    if not (common.all() and np.isnan(graph.loss).all()):
+        loss = losses(replicas, replicas[:, None]).astype(np.float32)
         loss[links] = _given_or(graph.loss, loss[links])
     if not np.isinf(graph.bandwidth_mbps).all():
         bandwidth = np.full((nodes, nodes), np.inf, np.float32)

@@ -23,6 +23,7 @@ from prsm_scale.capacity import Work, mean_demands
 from prsm_scale.engine import message_cost
 from prsm_scale.events import EventRun
 from prsm_scale.faults import varies
+from prsm_scale.hosts import by_host
 from prsm_scale.metrics import half_width
 from prsm_scale.outcome import FIRST, MOST, Capacity, Crew, Operations, Outcome, Progress, join, more_operations
 from prsm_scale.system import System, build_system, make_plan, relay_centrality
@@ -235,7 +236,10 @@ def _measured_work(run: EventRun, count: int) -> Work:
     """Busy times for each proposal, between the starts of the first and of the last counted operation."""
     marks, links = run.state.busy_marks, run.state.link_marks
     busy = (marks[1] - marks[0]) / max(count - 1, 1)
-    cores = run.system.machines.cores
+    cores, host = run.system.machines.cores, run.system.machines.host
+    if run.system.machines.shared:
+        for line in (EGRESS_BUSY, RELAY_EGRESS, INGRESS_BUSY, RELAY_INGRESS):
+            busy[line] = by_host(busy[line], host)
     limited = run.state.edge_ms_per_byte > 0
     link = ((links[1] - links[0]) / max(count - 1, 1))[limited]
     return Work(

@@ -52,6 +52,7 @@ def event_table(system: System, replicate: int) -> EventTable:
         addressed=np.array([addressed_by(plan, step, 0)[_ROLES] for step in steps], np.int32),
         keys=np.array([stream_key(seed, DOMAIN_OPERATION, r) for r in range(rounds)], np.uint32),
         seed=np.array(seed_words(seed), np.uint32),
+        slow=plan.links.sites.slow.astype(np.float64),
         rounds=rounds,
         commit_round=[step.name for step in plan.protocol.rounds].index(plan.protocol.commit_round),
         commit_need=n - plan.faults,

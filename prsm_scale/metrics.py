@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -123,9 +124,44 @@ def infeasible_row(scenario: Any, reason: str, memory_mb: float) -> dict[str, An
         "replicates": 0,
         "memory_mb": memory_mb,
         "feasible": False,
-        "limits_passed": "memory_mb",
+        "limits_passed": limits_passed(scenario, {"memory_mb": memory_mb}),
         "reason": reason,
     }
+
+
+def limits_passed(scenario: Any, row: Mapping[str, Any]) -> str:
+    """Limits that a row's values pass, each with its value and the limit.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Uses `max_memory_mb`, `max_cpu_percent` and its profile.
+    row : mapping
+        `memory_mb`, and `cpu_percent_max` where the scenario was simulated.
+
+    Returns
+    -------
+    str
+        As in ``"memory_mb 2150.3 > 2048; max_cpu_percent 93.4 > 80"``: the profile's memory goes by the name of its
+        setting. Empty where none is passed.
+    """
+    limits = (
+        ("memory_mb", "memory_mb", resolve_profile(scenario).memory_mb),
+        ("max_memory_mb", "memory_mb", scenario.max_memory_mb),
+        ("max_cpu_percent", "cpu_percent_max", scenario.max_cpu_percent),
+    )
+    known = [(name, row.get(column), limit) for name, column, limit in limits]
+    return "; ".join(
+        f"{name} {_above(value, limit)} > {limit:.12g}"
+        for name, value, limit in known
+        if value is not None and limit is not None and value > limit
+    )
+
+
+def _above(value: float, limit: float) -> str:
+    """Write a value with one decimal, or as many as tell it from the limit that it passes."""
+    rounded = f"{value:.1f}"
+    return rounded if float(rounded) > limit else f"{value:.12g}"
 
 
 def memory_mb(scenario: Any) -> float:
@@ -192,7 +228,6 @@ def scenario_row(outcome: Outcome) -> dict[str, Any]:
         "safety_violations": int(operations.violated.sum()),
         **_failover(outcome),
         "memory_mb": memory_mb(scenario),
-        "limits_passed": "",
         "feasible": True,
         "reason": "" if successes else _why_none(outcome),
         "wall_seconds": outcome.wall_seconds,
@@ -201,7 +236,8 @@ def scenario_row(outcome: Outcome) -> dict[str, Any]:
     }
     if successes:
         row |= _latencies(outcome, ended) | _stated_errors(outcome)
-    return row | _throughput(outcome) | _traffic(outcome)
+    row |= _throughput(outcome) | _traffic(outcome)
+    return row | {"limits_passed": limits_passed(scenario, row)}
 
 
 def _stated_errors(outcome: Outcome) -> dict[str, Any]:

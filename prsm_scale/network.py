@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from prsm_kernels import Law, Paths, count_transits, queue_waits, relay_waits, shortest_paths
 from prsm_kernels.codes import DIRECT, GOSSIP, ROUTED
 from prsm_scale.environments import Links
+from prsm_scale.hosts import HostLines, host_lines
+from prsm_scale.sites import Sites
 from prsm_scale.topology import TopologyGraph
 
 Floats = NDArray[np.float32]
-_NO_INTS = np.zeros(1, np.int32)
+_NO_INTS, _NO_FLAGS = np.zeros(1, np.int32), np.zeros(1, np.uint8)
 _SOURCES_PER_CALL = 32
 _ARRIVALS_PER_CALL = 1_000_000
 KINDS = {"direct": DIRECT, "routed": ROUTED, "gossip": GOSSIP}
@@ -50,6 +52,10 @@ class Network:
         Transmission time on the link itself, 0 where only the replicas' lines bound it.
     loss : float
         Mean loss probability of a hop.
+    far_copies : ndarray of float64, shape (n,)
+        Those of the copies that come from other hosts.
+    lines : HostLines or None
+        None where no replicas share a host.
     """
 
     kind: int
@@ -59,6 +65,8 @@ class Network:
     copies: NDArray[np.float64]
     edge_ms_per_byte: Floats
     loss: float
+    far_copies: NDArray[np.float64]
+    lines: HostLines | None = None
 
     @property
     def relayed(self) -> bool:
@@ -93,8 +101,7 @@ def build_network(
     vote_bytes : int
         Size of the messages for which shortest paths are shortest.
     """
-    n = graph.nodes
-    line = ms_per_byte(links.uplink_mbps)
+    n, sites, line = graph.nodes, links.sites, ms_per_byte(links.uplink_mbps)
     kind = KINDS[dissemination_of(scenario, graph.complete)]
     limited = bool(np.isfinite(links.edge_bandwidth_mbps).any())
     forward, no_queue = np.float32(forward_ms), np.zeros((1, 1), np.float32)
@@ -103,15 +110,15 @@ def build_network(
         paths = Paths(
             kind=DIRECT, base_ms=np.ravel(links.base_ms), loss=np.ravel(links.loss), ms_per_byte=line, indptr=_NO_INTS,
             target=_NO_INTS, source=_NO_INTS, last_edge=_NO_INTS, order=_NO_INTS, relay_ms=no_queue,
-            work=1, forward_ms=forward,
+            work=1, forward_ms=forward, near=_NO_FLAGS, line_place=_NO_INTS,
         )  # fmt: skip
         none, degree = np.zeros(1, np.float32), np.full(n, n - 1, np.int32)
-        return Network(DIRECT, paths, none, degree, np.ones(n), none, loss)
+        return _on_hosts(Network(DIRECT, paths, none, degree, np.ones(n), none, loss, np.ones(n)), sites, relays)
     indptr, target, base, loss_by_edge, bandwidth = _edges(graph, links)
     source = np.repeat(np.arange(n, dtype=np.int32), np.diff(indptr))
     edge = ms_per_byte(bandwidth)
-    hop = np.maximum(line[source], edge)
-    cost = base + (law.offset + law.slope * base) * mean_variate + forward_ms + vote_bytes * hop
+    hop = _hop_ms_per_byte(links, source, target, edge)
+    cost = base + (law.offset + law.slope * base) * mean_variate + forward_ms * sites.slow[source] + vote_bytes * hop
     last_edge, order = np.full(n * n, -1, np.int32), np.full(n * n, -1, np.int32)
     distance = np.full(n * n, np.inf, np.float32)
     if kind == DIRECT:
@@ -124,14 +131,37 @@ def build_network(
     paths = Paths(
         kind=GOSSIP if kind == GOSSIP else ROUTED, base_ms=base, loss=loss_by_edge, ms_per_byte=hop, indptr=indptr,
         target=target, source=source, last_edge=last_edge, order=order, relay_ms=no_queue,
-        work=_hops(kind, n, order, last_edge), forward_ms=forward,
+        work=_hops(kind, n, order, last_edge), forward_ms=forward, near=_NO_FLAGS, line_place=_NO_INTS,
     )  # fmt: skip
     degree = np.diff(indptr).astype(np.int32)
     copies = np.ones(n)
     if kind == GOSSIP:
         live = np.flatnonzero(relays).astype(np.int32)
-        copies = flooding(paths, relays, live)[0] / max(live.size, 1)
-    return Network(kind, paths, distance, degree, copies, edge, float(loss_by_edge.mean()))
+        copies = flooding(paths, relays, live).copies / max(live.size, 1)
+    network = Network(kind, paths, distance, degree, copies, edge, float(loss_by_edge.mean()), copies)
+    return _on_hosts(network, sites, relays)
+
+
+def _hop_ms_per_byte(links: Links, source: NDArray[np.int32], target: NDArray[np.int32], edge: Floats) -> Floats:
+    """Transmission time over links: the slowest of the link itself and, but for those within a host, the lines at its ends."""
+    line, into = ms_per_byte(links.uplink_mbps), ms_per_byte(links.downlink_mbps)
+    hop: Floats = np.maximum(np.maximum(line[source], into[target]), edge)
+    host = links.sites.host
+    return np.where(host[source] == host[target], edge, hop) if links.sites.shared else hop
+
+
+def _on_hosts(network: Network, sites: Sites, relays: NDArray[np.uint8]) -> Network:
+    """The network with what it means for the lines of hosts that replicas share."""
+    if not sites.shared:
+        return network
+    lines = host_lines(network.paths, sites.host)
+    near = (~lines.far_first).astype(np.uint8)
+    paths = network.paths._replace(near=np.ravel(near), line_place=np.ravel(lines.place))
+    far_copies = network.copies
+    if network.kind == GOSSIP:
+        live = np.flatnonzero(relays).astype(np.int32)
+        far_copies = flooding(paths, relays, live, lines.far_edge).far_in / max(live.size, 1)
+    return replace(network, paths=paths, lines=lines, far_copies=far_copies)
 
 
 def _edges(graph: TopologyGraph, links: Links) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, Floats]:
@@ -151,8 +181,30 @@ def _edges(graph: TopologyGraph, links: Links) -> tuple[NDArray[np.int32], NDArr
     return indptr, target, pick(links.base_ms), pick(links.loss), pick(links.edge_bandwidth_mbps)
 
 
-def flooding(paths: Paths, relays: NDArray[np.uint8], sources: NDArray[np.int32]) -> tuple[NDArray[np.float64], float]:
-    """Copies that reach each replica, and all transmissions, when each of `sources` floods one message.
+@dataclass(frozen=True, eq=False)
+class Flood:
+    """What flooding some messages takes.
+
+    Attributes
+    ----------
+    copies : ndarray of float64, shape (n,)
+        Copies that reach each replica.
+    hops : float
+        Transmissions in all.
+    far_in, far_out : ndarray of float64, shape (n,)
+        Copies that each replica receives from other hosts, and sends to them.
+    """
+
+    copies: NDArray[np.float64]
+    hops: float
+    far_in: NDArray[np.float64]
+    far_out: NDArray[np.float64]
+
+
+def flooding(
+    paths: Paths, relays: NDArray[np.uint8], sources: NDArray[np.int32], far_edge: NDArray[np.bool_] | None = None
+) -> Flood:  # fmt: skip
+    """Count the copies when each of `sources` floods one message.
 
     A node sends on to all neighbours but the one from which the first copy came, taken to be that on the shortest path.
 
@@ -163,11 +215,8 @@ def flooding(paths: Paths, relays: NDArray[np.uint8], sources: NDArray[np.int32]
         Replicas that pass messages on.
     sources : ndarray of int32, shape (s,)
         Live replicas.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-    float
+    far_edge : ndarray of bool, shape (m,), optional
+        Edges from host to host; all by default.
     """
     n = relays.size
     entered = paths.last_edge.reshape(n, n)[sources]
@@ -176,11 +225,22 @@ def flooding(paths: Paths, relays: NDArray[np.uint8], sources: NDArray[np.int32]
     passing = sending.astype(np.float64)
     passing[np.arange(sources.size), sources] = 1.0
     # each live neighbour sends a copy, unless it has the message from this very node
-    neighbours = np.bincount(paths.target, weights=passing.sum(axis=0)[paths.source], minlength=n)
-    informed = np.bincount(paths.source[entered[sending]], minlength=n)
+    crossing = passing.sum(axis=0)[paths.source]
+    back = np.bincount(entered[sending], minlength=paths.target.size)
+    neighbours = np.bincount(paths.target, weights=crossing, minlength=n)
+    informed = np.bincount(paths.source, weights=back, minlength=n)
     hops = float(degree[sources].sum() + (sending * (degree - 1.0)).sum())
     copies = (neighbours - informed).astype(np.float64)
-    return copies, hops
+    if far_edge is None:
+        return Flood(copies, hops, copies, copies)
+    crossing, back = crossing * far_edge, back * far_edge
+
+    def less(more: NDArray[np.int32], fewer: NDArray[np.int32]) -> NDArray[np.float64]:
+        counted: NDArray[np.float64] = np.bincount(more, weights=crossing, minlength=n).astype(np.float64)
+        return counted - np.bincount(fewer, weights=back, minlength=n)
+
+    # over the edge by which a message came to a node, that sends no copy back
+    return Flood(copies, hops, less(paths.target, paths.source), less(paths.source, paths.target))
 
 
 def _hops(kind: int, n: int, order: NDArray[np.int32], last_edge: NDArray[np.int32]) -> int:

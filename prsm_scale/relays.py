@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from prsm_kernels import Machines, Paths, Rounds
 from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP
+from prsm_scale.hosts import by_host
 from prsm_scale.network import Floats, Network, ms_per_byte, queue_at_relays, transit
 from prsm_scale.resources import JobCosts
 from prsm_scale.views import NO_WAIT, Course
@@ -35,15 +36,16 @@ def _service_ms(plan: Plan, network: Network, senders: Ids, receivers: NDArray[n
     ndarray of float32, shape (n * n,)
         [sender * n + relay].
     """
-    n = plan.scenario.nodes
+    n, sites = plan.scenario.nodes, plan.links.sites
     line = job.size_bytes * ms_per_byte(plan.links.uplink_mbps)
-    passing = (job.transit_ms + job.send_ms) / plan.profile.cores
-    if network.kind == GOSSIP:
-        onward = network.degree - 1
-        busy = onward * np.maximum(line, passing)
-        return np.broadcast_to(busy, (n, n)).astype(np.float32).ravel()
-    through = transit(network, senders, receivers).through
-    return (through * np.maximum(line, passing)).astype(np.float32).ravel()
+    passing = (job.transit_ms + job.send_ms) / plan.profile.cores * sites.slow
+    through = transit(network, senders, receivers).through if network.kind != GOSSIP else network.degree - 1
+    busy = through * np.maximum(line, passing)
+    if network.lines is not None:
+        # a host's line is busy with what all its replicas pass on
+        leaving = np.apply_along_axis(by_host, -1, through * network.lines.far_share, sites.host)
+        busy = np.maximum(leaving * line, through * passing)
+    return np.broadcast_to(busy, (n, n)).astype(np.float32).ravel()
 
 
 def relay_queues(plan: Plan, network: Network, way: Course, rounds: Rounds, machines: Machines) -> tuple[Ids, Paths]:

@@ -21,6 +21,7 @@ from prsm_scale.axes import (
     PlacementChoice,
     Positive,
     PrimaryPolicyChoice,
+    Ratio,
     Real,
     ReplyQuorumChoice,
     Topology,
@@ -38,8 +39,23 @@ ONLY_WITH: dict[str, tuple[str, str]] = {
     "edge_probability": ("topology", Topology.RANDOM),
     "regions": ("environment", Environment.MULTI_REGION_CLOUD),
     "latency_matrix": ("environment", Environment.MULTI_REGION_CLOUD),
+    "replicas_per_host": ("environment", Environment.DOCKER_CLUSTER),
+    "host_cores": ("environment", Environment.DOCKER_CLUSTER),
+    "bridge_delay_ms": ("environment", Environment.DOCKER_CLUSTER),
+    "edge_share": ("environment", Environment.HYBRID_EDGE),
+    "edge_delay_ms": ("environment", Environment.HYBRID_EDGE),
+    "edge_uplink_mbps": ("environment", Environment.HYBRID_EDGE),
+    "edge_downlink_mbps": ("environment", Environment.HYBRID_EDGE),
+    "edge_loss": ("environment", Environment.HYBRID_EDGE),
+    "edge_cpu_share": ("environment", Environment.HYBRID_EDGE),
 }
 """Settings that mean something for one value of an axis only."""
+
+YOUNG = frozenset({
+    "replicas_per_host", "host_cores", "bridge_delay_ms", "edge_share", "edge_delay_ms", "edge_uplink_mbps", "edge_downlink_mbps",
+    "edge_loss", "edge_cpu_share", "max_memory_mb", "max_cpu_percent",
+})  # fmt: skip
+"""Settings younger than stored results: at their defaults they leave a scenario's digest as it was without them."""
 
 
 def setting(default: Any, meaning: str, **limits: Any) -> Any:
@@ -79,6 +95,17 @@ class Settings(BaseModel):
     transport: TransportChoice = setting("stream", "stream sends a lost copy again, datagram does not")
     regions: Names | None = setting(None, "regions of the latency matrix to deal replicas over [all]")
     latency_matrix: FilePath | None = setting(None, "CSV file of round-trip times in ms between regions [21 of AWS]")
+    replicas_per_host: Positive = setting(8, "replicas that share a host")
+    host_cores: Positive = setting(16, "CPU cores of a host; replicas that want more have their share of them")
+    bridge_delay_ms: Real = setting(0.00904, "one-way delay between replicas of a host", ge=0)
+    edge_share: Ratio = setting(0.5, "share of replicas behind a last mile")
+    edge_delay_ms: Real = setting(14.0, "one-way delay that a last mile adds", ge=0)
+    edge_uplink_mbps: Bandwidth = setting(20.0, "uplink of a last mile, Mbit/s; inf for that of the condition")
+    edge_downlink_mbps: Bandwidth = setting(100.0, "its downlink, likewise")
+    edge_loss: Real = setting(0.004, "chance that a last mile loses a copy", ge=0, le=0.999)
+    edge_cpu_share: Real = setting(0.25, "share of a CPU that a replica behind a last mile has", gt=0, le=1)
+    max_memory_mb: Real | None = setting(None, "memory of a replica above which a scenario is reported as over its limit", gt=0)
+    max_cpu_percent: Real | None = setting(None, "CPU use of a replica above which it is, likewise", gt=0)
     cores: Positive | None = setting(None, "CPU cores of a replica [of the profile]")
     memory_mb: Real | None = setting(None, "memory of a replica [of the profile]", gt=0)
     free_cpu: bool = setting(False, "let computing cost nothing", strict=True)
@@ -123,7 +150,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise usage_error(error, type(self)) from None
 
-    @field_serializer("bandwidth_mbps", when_used="json")
+    @field_serializer("bandwidth_mbps", "edge_uplink_mbps", "edge_downlink_mbps", when_used="json")
     def _without_infinity(self, value: float | None) -> float | str | None:
         return value if value is None or math.isfinite(value) else str(value)
 

@@ -14,6 +14,7 @@ from prsm_scale.delays import kernel_law
 from prsm_scale.environments import Links, build_links
 from prsm_scale.errors import UsageError
 from prsm_scale.faults import DELAY, DROP_RELAY, FLOOD, HONEST, SILENT, behaviours
+from prsm_scale.lines import line_loads
 from prsm_scale.network import Floats, Network, build_network, ms_per_byte, transit
 from prsm_scale.protocols import Pattern, Protocol, QuorumLaw, Round, Senders, get_protocol, quorum, quorum_size
 from prsm_scale.relays import relay_queues
@@ -144,7 +145,7 @@ def make_plan(scenario: Any) -> Plan:
     _check_table(protocol)
     profile = resolve_profile(scenario)
     graph = build_topology(scenario)
-    links = build_links(scenario, graph)
+    links = build_links(scenario, graph, profile.cores)
     law, mean_variate = kernel_law(scenario)
     faults = protocol.fault_threshold(scenario.nodes)
     inputs = size_inputs(scenario, flooded=scenario.dissemination == "gossip")
@@ -265,13 +266,14 @@ def addressed_by(plan: Plan, step: Round, primary: int) -> Ids:
 
 
 def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8], behaviour: NDArray[np.int8], way: Course) -> Rounds:
-    legs, n = way.legs, plan.scenario.nodes
+    legs, n, slow = way.legs, plan.scenario.nodes, plan.links.sites.slow
     senders = [sending_replicas(leg.step, alive, leg.primary) for leg in legs]
     receivers = [receiving_replicas(leg.step, alive, leg.primary) for leg in legs]
     needs = [arrivals_needed(plan, leg.step, leg.primary) for leg in legs]
     addressed = [addressed_by(plan, leg.step, leg.primary) for leg in legs]
     checks = [
-        np.isin(np.arange(n), to) * (need > 0) * leg.job.quorum_ms for leg, to, need in zip(legs, receivers, needs, strict=True)
+        np.isin(np.arange(n), to) * (need > 0) * (leg.job.quorum_ms * slow)
+        for leg, to, need in zip(legs, receivers, needs, strict=True)
     ]
     last = legs[-1].step
     return Rounds(
@@ -284,8 +286,8 @@ def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8], behaviour: N
         addressed=_whole(addressed),
         quorum_ms=_floats(checks),
         bytes=_floats([leg.job.size_bytes for leg in legs]),
-        sign_ms=_floats([leg.job.create_ms for leg in legs]),
-        send_ms=_floats([leg.job.send_ms for leg in legs]),
+        sign_ms=_floats([leg.job.create_ms * slow for leg in legs]),
+        send_ms=_floats([leg.job.send_ms * slow for leg in legs]),
         relay_slot=np.full(len(legs), -1, np.int32),
         side=np.concatenate([leg.side for leg in legs]),
         base=np.array([leg.base for leg in legs], np.int32),
@@ -295,6 +297,7 @@ def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8], behaviour: N
         commit_need=n - plan.faults,
         client_need=quorum_size(QuorumLaw(plan.scenario.reply_quorum or last.quorum), n, plan.faults),
         **_loads(plan, network, behaviour, way, senders, addressed),
+        **line_loads(plan, network, _invalid(plan, behaviour), way, senders, receivers, addressed),
     )
 
 
@@ -310,7 +313,8 @@ def _loads(
     for leg, who, to in zip(way.legs, senders, addressed, strict=True):
         inner = leg.step.pattern not in _KIND
         job = leg.job
-        handle.append(job.receive_ms + inner * (onward * job.send_ms + duplicates * job.transit_ms))
+        work_ms = job.receive_ms + inner * (onward * job.send_ms + duplicates * job.transit_ms)
+        handle.append(work_ms * plan.links.sites.slow)
         copies.append((network.degree if gossip and inner else to) * (1 + invalid * inner))
         noise.append(inner * int(invalid[who].sum() + _voiceless(leg.side, who)))
     return {"handle_ms": _floats(handle), "fanout": _whole(copies), "noise": np.array(noise, np.int32)}
@@ -360,7 +364,9 @@ def _machines(plan: Plan, network: Network, rounds: Rounds, behaviour: NDArray[n
         invalid=_invalid(plan, behaviour),
         in_ms_per_byte=into,
         out_ms_per_byte=out,
-        copies=network.copies.astype(np.float32),
+        slow=plan.links.sites.slow,
+        shared=network.lines is not None,
+        host=plan.links.sites.host,
         busy=np.float32(0.0),
         cpu_wait_ms=idle,
         nic_wait_ms=idle,

@@ -19,16 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prsm_kernels import path_sums, uniforms, virtual_waits
-from prsm_kernels.codes import AMONG_REPLICAS, DIRECT, GOSSIP, TO_CLIENT, TO_PRIMARY
+from prsm_kernels.codes import AMONG_REPLICAS
 from prsm_kernels.rng import DOMAIN_WAITING
 from prsm_scale.capacity import Work
-from prsm_scale.network import transit
-from prsm_scale.relays import addressed_replicas
+from prsm_scale.courses import Course, Timeline, complete_ms, cpu_course, egress_course, timeline
 from prsm_scale.system import System
 
 Vector = NDArray[np.float64]
-_SENDERS = 64
-"""Senders of a round that stand for all of them."""
 _REPLICAS = 3
 """Replicas whose queue is looked at; the others are taken to be like the one of these with the nearest work."""
 _JOBS, _LEAST_BURSTS = 300_000, 400
@@ -37,45 +34,6 @@ _IDLE = 0.02
 """Utilisation below which waiting is left out."""
 _CRITICAL = 0.95
 """Utilisation from which so short a simulation cannot tell the mean, and that of heavy traffic stands in."""
-_NOTHING = (np.zeros(0), np.zeros(0))
-Course = list[tuple[Vector, Vector]]
-"""Times and works of each burst that an operation brings to a resource, ms."""
-
-
-@dataclass(frozen=True, eq=False)
-class Arrivals:
-    """Messages of one round at the watched replicas, at mean delays.
-
-    Attributes
-    ----------
-    time_ms : ndarray of float64, shape (senders, watched)
-        When each comes; inf if never, or if it is the replica's own.
-    weight : float
-        Senders for which each of these stands.
-    passing_ms, passing : list of ndarray of float64
-        For each watched replica: when messages pass it on their way to others, and copies that it sends on of each.
-    """
-
-    time_ms: Vector
-    weight: float
-    passing_ms: list[Vector]
-    passing: list[Vector]
-
-
-@dataclass(frozen=True, eq=False)
-class Timeline:
-    """One operation in an idle system, at mean delays.
-
-    Attributes
-    ----------
-    start_ms : list of ndarray of float64, shape (n,)
-        When each replica enters each round, by round.
-    arrivals : list of Arrivals
-        By round.
-    """
-
-    start_ms: list[Vector]
-    arrivals: list[Arrivals]
 
 
 def watched_replicas(work: Work, primary: int) -> NDArray[np.int64]:
@@ -85,144 +43,6 @@ def watched_replicas(work: Work, primary: int) -> NDArray[np.int64]:
     ranked = others[np.argsort(-work.cpu_ms[others], kind="stable")]
     places = np.unique(np.linspace(0, ranked.size - 1, min(_REPLICAS - 1, ranked.size)).round().astype(int))
     return np.concatenate([[primary], ranked[places]])
-
-
-def _mean_ms(system: System, base: Vector) -> Vector:
-    law = system.plan.law
-    return base + (float(law.offset) + float(law.slope) * base) * system.plan.mean_variate
-
-
-def _travel_ms(system: System, senders: NDArray[np.int32], receivers: NDArray[np.int64], size: float) -> Vector:
-    """Mean time of a message from each sender to each receiver, shape (senders, receivers)."""
-    n, paths = system.alive.size, system.paths
-    if paths.kind == DIRECT:
-        base = paths.base_ms.reshape(n, n)[np.ix_(receivers, senders)].T.astype(np.float64)
-        return _mean_ms(system, base) + size * paths.ms_per_byte[senders][:, None]
-    distance: Vector = system.network.distance_ms.reshape(n, n)[np.ix_(senders, receivers)].astype(np.float64)
-    return distance
-
-
-def _complete_ms(arrivals: Vector, weight: float, need: NDArray[np.int32], handle_ms: float, rho: Vector) -> Vector:
-    """When the needed messages have been handled, in a queue that other operations keep busy for a share `rho` of the time.
-
-    ``max_i a_i + (k - i + 1) handle + rho (a_k - a_i)`` over the sorted arrivals up to the k-th: Lindley's recursion, with what
-    others bring between the i-th and the last message ahead of that.
-    """
-    ordered = np.sort(arrivals, axis=0)
-    place = np.arange(1, ordered.shape[0] + 1)[:, None] * weight
-    last = np.clip(np.ceil(need / weight).astype(int) - 1, 0, ordered.shape[0] - 1)
-    final = ordered[last, np.arange(ordered.shape[1])]
-    ahead = need[None, :] - place + weight
-    with np.errstate(invalid="ignore"):
-        ends = ordered + ahead * handle_ms + rho * (final - ordered)
-    done: Vector = np.where(ahead > 0, ends, -np.inf).max(axis=0)
-    return done
-
-
-def _sample(senders: NDArray[np.int32]) -> tuple[NDArray[np.int32], float]:
-    if senders.size <= _SENDERS:
-        return senders, 1.0
-    return senders[np.linspace(0, senders.size - 1, _SENDERS).astype(int)], senders.size / _SENDERS
-
-
-def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
-    """Walk through the rounds of one operation at mean delays."""
-    rounds, jobs, n = system.rounds, system.jobs, system.alive.size
-    cores, alive, primary = system.machines.cores, np.flatnonzero(system.alive), system.primary
-    now = np.zeros(n)
-    starts, arrivals = [], []
-    empty = [_NOTHING[0]] * watched.size
-    none = Arrivals(np.full((1, watched.size), np.inf), 1.0, empty, empty)
-    for r in range(rounds.kind.size):
-        starts.append(now.copy())
-        senders, weight = _sample(rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]])
-        receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
-        size = float(rounds.bytes[r])
-        if rounds.kind[r] == TO_PRIMARY:
-            sites, _ = _sample(alive.astype(np.int32))
-            travel = _travel_ms(system, sites, np.array([primary]), size)
-            travel[sites == primary] = 0.0
-            finite = travel[np.isfinite(travel)]
-            now[primary] += (float(finite.mean()) if finite.size else np.inf) + jobs[r].receive_ms
-            time = np.full((1, watched.size), np.inf)
-            time[0, watched == primary] = now[primary]
-            arrivals.append(Arrivals(time, 1.0, empty, empty))
-            continue
-        if rounds.kind[r] == TO_CLIENT or not senders.size or not receivers.size:
-            arrivals.append(none)
-            continue
-        targets = np.arange(n)
-        time = now[senders][:, None] + jobs[r].create_ms + _travel_ms(system, senders, targets, size)
-        if system.paths.kind == DIRECT and rounds.addressed[r * n + senders[0]] > 1:
-            step = np.maximum(jobs[r].send_ms, size * system.machines.out_ms_per_byte[senders].astype(np.float64))
-            time += ((targets[None, :] - senders[:, None] - 1) % n) * step[:, None]
-        time[np.arange(senders.size), senders] = np.inf
-        passing = _passing(system, r, senders, weight, now + jobs[r].create_ms, watched)
-        arrivals.append(Arrivals(time[:, watched], weight, *passing))
-        need = rounds.need[r * n : (r + 1) * n]
-        done = _complete_ms(time, weight, need, jobs[r].receive_ms / cores, np.zeros(n)) + jobs[r].quorum_ms
-        waits = np.isin(targets, receivers) & (need > 0)
-        now = np.where(waits, np.maximum(now, done), now)
-    return Timeline(starts, arrivals)
-
-
-def _cpu_course(system: System, line: Timeline, place: int, node: int) -> Course:
-    """CPU jobs that one operation brings to a replica, round by round."""
-    rounds, jobs, n = system.rounds, system.jobs, system.alive.size
-    bursts = []
-    for r, (start, came) in enumerate(zip(line.start_ms, line.arrivals, strict=True)):
-        handled = np.full(came.time_ms.shape[0], float(rounds.handle_ms[r * n + node]) * came.weight)
-        forward = jobs[r].transit_ms + jobs[r].send_ms
-        # under gossip forwarding is part of handling
-        times, works = (came.passing_ms[place], came.passing[place] * forward) if not _gossips(system) else _NOTHING
-        own = np.array([start[node]] if _sends(system, r, node) else [])
-        making = np.full(own.size, jobs[r].create_ms + rounds.fanout[r * n + node] * jobs[r].send_ms)
-        bursts.append(_burst([came.time_ms[:, place], times, own], [handled, works, making]))
-    return [burst for burst in bursts if burst[0].size]
-
-
-def _egress_course(system: System, line: Timeline, place: int, node: int) -> Course:
-    """What one operation puts on a replica's uplink, round by round."""
-    rounds, n = system.rounds, system.alive.size
-    out = float(system.machines.out_ms_per_byte[node])
-    bursts = []
-    for r, (start, came) in enumerate(zip(line.start_ms, line.arrivals, strict=True)):
-        line_ms = float(rounds.bytes[r]) * out
-        own = np.array([start[node]] if _sends(system, r, node) else [])
-        sending = np.full(own.size, rounds.fanout[r * n + node] * line_ms)
-        bursts.append(_burst([came.passing_ms[place], own], [came.passing[place] * line_ms, sending]))
-    return [burst for burst in bursts if burst[0].size]
-
-
-def _burst(times: list[Vector], works: list[Vector]) -> tuple[Vector, Vector]:
-    time, work = np.concatenate(times), np.concatenate(works)
-    kept = np.isfinite(time) & (work > 0.0)
-    return time[kept], work[kept]
-
-
-def _gossips(system: System) -> bool:
-    return bool(system.network.kind == GOSSIP)
-
-
-def _sends(system: System, r: int, node: int) -> bool:
-    senders = system.rounds.senders[system.rounds.sender_at[r] : system.rounds.sender_at[r + 1]]
-    return bool((senders == node).any())
-
-
-def _passing(
-    system: System, r: int, senders: NDArray[np.int32], weight: float, start: Vector, watched: NDArray[np.int64]
-) -> tuple[list[Vector], list[Vector]]:
-    """When messages of a round pass each watched replica on their way to others, and how many copies it sends on of each."""
-    network, n = system.network, system.alive.size
-    if not network.relayed:
-        return [_NOTHING[0]] * watched.size, [_NOTHING[0]] * watched.size
-    if network.kind == GOSSIP:
-        onward = np.broadcast_to(network.degree.astype(np.float64) - 1.0, (senders.size, n))
-    else:
-        onward = transit(network, senders, addressed_replicas(system.rounds, r, n)).through[senders].astype(np.float64)
-    at = start[senders][:, None] + network.distance_ms.reshape(n, n)[np.ix_(senders, watched)]
-    copies = weight * np.where(senders[:, None] == watched, 0.0, onward[:, watched])
-    return list(at.T), list(copies.T)
 
 
 def queue_waits(course: Course, servers: int, per_ms: float) -> tuple[float, float]:
@@ -323,8 +143,8 @@ def queues_of(
     return Queues(
         watched,
         line,
-        each(work.cpu_ms, _cpu_course, system.machines.cores, like.cpu if like else None),
-        each(work.egress_ms, _egress_course, 1, like.nic if like else None),
+        each(work.cpu_ms, cpu_course, system.machines.cores, like.cpu if like else None),
+        each(work.egress_ms, egress_course, 1, like.nic if like else None),
     )
 
 
@@ -343,7 +163,7 @@ def behind(system: System, work: Work, proposals_per_ms: float, queues: Queues |
         busy=np.float32(max(queues.cpu[2].max(), queues.nic[2].max())),
         cpu_wait_ms=cpu_ms.astype(np.float32),
         nic_wait_ms=nic_ms.astype(np.float32),
-        relay_wait_ms=_relay_waits(system, cpu_ms + nic_ms),
+        relay_wait_ms=_relay_waits(system, cpu_ms, nic_ms),
         slowed_ms=_slowed(system, queues.line, queues.watched, work, proposals_per_ms),
     )
     return replace(system, machines=machines)
@@ -397,21 +217,22 @@ def _slowed(system: System, line: Timeline, watched: NDArray[np.int64], work: Wo
         need = rounds.need[r * n + watched]
         if came.time_ms.shape[0] < 2 or not (need > 0).any():
             continue
-        handle = jobs[r].receive_ms / system.machines.cores
-        idle = _complete_ms(came.time_ms, came.weight, need, handle, np.zeros(watched.size))
-        busy = _complete_ms(came.time_ms, came.weight, need, handle, rho)
+        handle = jobs[r].receive_ms / system.machines.cores * system.machines.slow[watched].astype(np.float64)
+        idle = complete_ms(came.time_ms, came.weight, need, handle, np.zeros(watched.size))
+        busy = complete_ms(came.time_ms, came.weight, need, handle, rho)
         with np.errstate(invalid="ignore"):
             longer = np.where(np.isfinite(busy) & (need > 0), busy - idle, 0.0)
         slowed[r] = longer[like]
     return slowed.astype(np.float32).ravel()
 
 
-def _relay_waits(system: System, wait_ms: Vector) -> NDArray[np.float32]:
+def _relay_waits(system: System, cpu_ms: Vector, nic_ms: Vector) -> NDArray[np.float32]:
     """Mean time for which relays hold messages back behind other operations, see `prsm_kernels.Machines`."""
     if not system.network.relayed or not system.machines.contended:
         return np.zeros(1, np.float32)
-    paths = system.paths
-    more = np.zeros(wait_ms.size**2, np.float32)
+    paths, lines = system.paths, system.network.lines
+    more = np.zeros(cpu_ms.size**2, np.float32)
+    wait_ms = cpu_ms[paths.source] + nic_ms[paths.source] * (True if lines is None else lines.far_edge)
     path_sums(wait_ms.astype(np.float32), paths.last_edge, paths.source, paths.order, more)
     return more
 

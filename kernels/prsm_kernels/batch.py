@@ -10,7 +10,7 @@ from .codes import AMONG_REPLICAS, GOSSIP, TO_ALL, TO_CLIENT, TO_PRIMARY, VIEW_C
 from .lanes import LANES, lesser, load, select, spread, spread_int, store
 from .quorum import kth_smallest
 from .rng import threefry2x32
-from .rounds import flood, receive, wait_factor
+from .rounds import flood, hosted, receive, share_downlinks, wait_factor
 from .trace import add_queueing, begin_walk_back, step_back
 from .types import Machines, Paths, Rounds, Scratch
 
@@ -60,6 +60,8 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
         backlog_ms=floats(count * n),
         queued=np.zeros(count * n, np.uint8),
         uplink_ms=floats(n),
+        hosted_ms=floats(n if machines.shared else 1),
+        bursts=np.zeros(count * int(np.bincount(machines.host).max()), np.int64),
         downlink_ms=floats(n),
         core_ms=floats(n * machines.cores),
         carry_ms=floats(n * capacity),
@@ -73,7 +75,7 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
         moved_on=np.zeros(n if flooding else 1, np.uint8),
         latest_ms=np.zeros(n if flooding else 1, np.float32),
         flood_ms=floats(n * n if flooding else 1),
-        lane=floats(3),
+        lane=floats(4),
         wait=floats(2),
         moved=floats(1),
         at=np.full(LANES + 1, n, np.int64),
@@ -109,7 +111,7 @@ def set_key(batch, scratch, start, index, at, group):
 
 
 @inlined
-def _begin_round(rounds, machines, batch, scratch, start, r):
+def _begin_round(rounds, paths, machines, batch, scratch, start, r):
     """Copy each replica's state to the next row, so that those the round leaves out keep it, and send."""
     n = machines.in_ms_per_byte.size
     set_key(batch, scratch, start, r, 0, False)
@@ -127,7 +129,7 @@ def _begin_round(rounds, machines, batch, scratch, start, r):
         store(scratch.done_ms, at + n * LANES, load(scratch.done_ms, at))
         store(scratch.critical, at, spread_int(np.uint32(i)))
     if rounds.kind[r] != TO_PRIMARY and rounds.kind[r] != TO_ALL:
-        depart(rounds, machines, scratch, r)
+        depart(rounds, paths, machines, scratch, r)
 
 
 @inlined
@@ -224,7 +226,7 @@ def simulate(rounds, paths, law, machines, batch, scratch, budget):
         if progress[STAGE] == _BEGIN:
             if r == 0:
                 _begin_block(machines, batch, scratch, start)
-            _begin_round(rounds, machines, batch, scratch, start, r)
+            _begin_round(rounds, paths, machines, batch, scratch, start, r)
             progress[STAGE] = _FLOOD
             progress[POSITION] = rounds.sender_at[r]
         senders = rounds.sender_at[r + 1] - rounds.sender_at[r]
@@ -237,6 +239,8 @@ def simulate(rounds, paths, law, machines, batch, scratch, budget):
                     spent += machines.in_ms_per_byte.size * LANES * _FLOOD_WORK
                     if spent >= budget:
                         return False
+            if hosted(rounds, paths, machines, r):
+                share_downlinks(rounds, paths, law, machines, scratch, r)
             progress[STAGE] = _RECEIVE
             progress[POSITION] = rounds.receiver_at[r]
         if progress[STAGE] == _RECEIVE:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._jit import inlined, subkernel
-from .arrivals import counts, departure
+from .arrivals import counts, departure, hop_ms_per_byte
 from .codes import DIRECT
 from .delay import draw_pair, hop_delay
 from .lanes import LANES, add_mask, load, select, spread, spread_int, store
@@ -18,13 +18,14 @@ NOWHERE = 0xFFFFFFFF
 
 
 @inlined
-def next_hop(paths, lane, at, lane_index, root, leaf, size):
+def next_hop(paths, machines, lane, at, lane_index, root, leaf, size):
     """Look up the next hop of one lane on the way back from `leaf` to `root`; returns whether there is one.
 
-    `at[lane_index]` is where the walk is. The hop's base delay, loss threshold and transmission time go to `lane`.
+    `at[lane_index]` is where the walk is. To `lane` go the hop's base delay, loss threshold and transmission time, and the factor
+    on the CPU times of the relay that sends it, 0 if there is none.
     """
     here = at[lane_index]
-    base, loss, fixed = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+    base, loss, fixed, slow = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
     there = here
     if here != root and here != NOWHERE:
         n = at[LANES]
@@ -32,7 +33,7 @@ def next_hop(paths, lane, at, lane_index, root, leaf, size):
             link = leaf * n + root
             base = paths.base_ms[link]
             loss = paths.loss[0 if paths.loss.size == 1 else link]
-            fixed = size * paths.ms_per_byte[root]
+            fixed = size * hop_ms_per_byte(paths, machines, root, leaf)
             there = root
         else:
             edge = paths.last_edge[root * n + here]
@@ -45,34 +46,37 @@ def next_hop(paths, lane, at, lane_index, root, leaf, size):
                 there = paths.source[edge]
                 fixed = size * paths.ms_per_byte[edge]
                 if there != root:
-                    fixed += paths.forward_ms
+                    slow = machines.slow[there]
+                    fixed += paths.forward_ms * slow
     lane[lane_index] = base
     lane[LANES + lane_index] = loss * _LOSS_SCALE
     lane[2 * LANES + lane_index] = fixed
+    lane[3 * LANES + lane_index] = slow
     at[lane_index] = there
     return there != here
 
 
 @subkernel
-def walk(paths, law, scratch, receiver, sender, size):
+def walk(paths, law, machines, scratch, receiver, sender, size):
     """Delay of one message a lane from node scratch.root[lane] to node scratch.leaf[lane], hop by hop.
 
     Returns
     -------
-    (float lanes, float lanes, float lanes, int lanes, int lanes)
-        Propagation with jitter, time lost to retransmission, transmission and forwarding, ms; losses; hops.
+    (float lanes, float lanes, float lanes, int lanes, float lanes)
+        Propagation with jitter, time lost to retransmission, transmission and forwarding, ms; losses; relays, each by its
+        `Machines.slow`.
     """
     k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
     root, leaf = scratch.root, scratch.leaf
     zero, none = spread(np.float32(0.0)), spread_int(np.uint32(0))
-    travel, extra, fixed, repeats, hops = zero, zero, zero, none, none
+    travel, extra, fixed, repeats, relays = zero, zero, zero, none, zero
     for l in range(LANES):
         scratch.at[l] = leaf[l]
     hop = np.uint32(0)
     while True:
         moving = 0
         for l in range(LANES):
-            if next_hop(paths, scratch.lane, scratch.at, l, root[l], leaf[l], size):
+            if next_hop(paths, machines, scratch.lane, scratch.at, l, root[l], leaf[l], size):
                 scratch.moved[l] = np.float32(1.0)
                 moving += 1
             else:
@@ -88,21 +92,22 @@ def walk(paths, law, scratch, receiver, sender, size):
         extra = select(moved, extra + b, extra)
         fixed = select(moved, fixed + load(scratch.lane, 2 * LANES), fixed)
         repeats = select(moved, repeats + c, repeats)
-        hops = add_mask(hops, moved)
+        relays = select(moved, relays + load(scratch.lane, 3 * LANES), relays)
         hop = np.uint32(hop + _HOP)
-    return travel, extra, fixed, repeats, hops
+    return travel, extra, fixed, repeats, relays
 
 
 @inlined
-def client_message(paths, law, scratch, size, n, replica, reply):
+def client_message(paths, law, machines, scratch, size, replica, reply):
     """Delay parts of a message between `replica` and each lane's client."""
+    n = machines.in_ms_per_byte.size
     for l in range(LANES):
         scratch.root[l] = replica if reply else scratch.client[l]
         scratch.leaf[l] = scratch.client[l] if reply else replica
     outside, inside = spread_int(np.uint32(n)), spread_int(np.uint32(replica))
     receiver = outside if reply else inside
     sender = inside if reply else outside
-    return walk(paths, law, scratch, receiver, sender, size)
+    return walk(paths, law, machines, scratch, receiver, sender, size)
 
 
 @inlined
@@ -118,7 +123,7 @@ def wait_at_relays(machines, scratch, n, replica, reply):
 def request(rounds, paths, law, machines, scratch, r, replica):
     """Carry the client's request to a replica and through its CPU."""
     n = machines.in_ms_per_byte.size
-    travel, extra, fixed, repeats, _ = client_message(paths, law, scratch, rounds.bytes[r], n, replica, False)
+    travel, extra, fixed, repeats, _ = client_message(paths, law, machines, scratch, rounds.bytes[r], replica, False)
     arrived = load(scratch.done_ms, (r * n + replica) * LANES) + (travel + extra + fixed)
     if machines.relay_wait_ms.size > 1:
         arrived = arrived + wait_at_relays(machines, scratch, n, replica, False)
@@ -136,12 +141,14 @@ def request(rounds, paths, law, machines, scratch, r, replica):
 
 
 @inlined
-def _direct_reply(rounds, paths, law, scratch, k0, k1, r, i):
+def _direct_reply(rounds, paths, law, machines, scratch, r, i):
     """Delay of the reply of replica i to each lane's client over a direct link, and its losses; none to a client at i."""
     n = scratch.at[LANES]
+    k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
     common_loss = paths.loss.size == 1
     for l in range(LANES):
         link = scratch.client[l] * n + i
+        scratch.lane[2 * LANES + l] = rounds.bytes[r] * hop_ms_per_byte(paths, machines, i, scratch.client[l])
         scratch.lane[l] = paths.base_ms[link]
         scratch.lane[LANES + l] = paths.loss[0 if common_loss else link] * _LOSS_SCALE
         scratch.moved[l] = np.float32(scratch.client[l] != i)
@@ -151,15 +158,22 @@ def _direct_reply(rounds, paths, law, scratch, k0, k1, r, i):
     base, threshold = load(scratch.lane, 0), load(scratch.lane, LANES)
     travel, extra, lost = hop_delay(bits, k0, k1, receiver, sender, base, threshold, law)
     elsewhere = load(scratch.moved, 0) == np.float32(1.0)
-    delay = travel + extra + rounds.bytes[r] * paths.ms_per_byte[i]
+    delay = travel + extra + load(scratch.lane, 2 * LANES)
     return select(elsewhere, delay, spread(np.float32(0.0))), select(elsewhere, lost, spread_int(np.uint32(0)))
+
+
+@inlined
+def _reply_departure(paths, scratch, n, i, leave, ready):
+    """When the reply of replica i leaves: `ready` in lanes whose client is on the same host, else in its turn on the line."""
+    for l in range(LANES):
+        scratch.moved[l] = np.float32(paths.near[scratch.client[l] * n + i])
+    return select(load(scratch.moved, 0) == np.float32(1.0), ready, leave)
 
 
 @inlined
 def _replies_of(rounds, paths, law, machines, scratch, r, values):
     """Carry replies with one of these values to the client; returns (when the `client_need`-th has come, sender, useful)."""
     n = machines.in_ms_per_byte.size
-    k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
     count = 0
     repeats = load(scratch.counts, LANES)
     for s in range(rounds.sender_at[r], rounds.sender_at[r + 1]):
@@ -170,13 +184,15 @@ def _replies_of(rounds, paths, law, machines, scratch, r, values):
         if not (agrees or new):
             continue
         if paths.kind == DIRECT:
-            delay, lost = _direct_reply(rounds, paths, law, scratch, k0, k1, r, i)
+            delay, lost = _direct_reply(rounds, paths, law, machines, scratch, r, i)
         else:
-            travel, extra, fixed, lost, _ = client_message(paths, law, scratch, rounds.bytes[r], n, i, True)
+            travel, extra, fixed, lost, _ = client_message(paths, law, machines, scratch, rounds.bytes[r], i, True)
             delay = travel + extra + fixed
             if machines.relay_wait_ms.size > 1:
                 delay = delay + wait_at_relays(machines, scratch, n, i, True)
-        leave = departure(rounds, machines, scratch, r, i, 0)
+        leave = departure(rounds, machines, scratch, r, i, 0, 0)
+        if machines.contended and machines.shared:
+            leave = _reply_departure(paths, scratch, n, i, leave, load(scratch.first_ms, (r * n + i) * LANES))
         if new:
             repeats = repeats + select(leave < _INF, lost, spread_int(np.uint32(0)))
         if agrees:

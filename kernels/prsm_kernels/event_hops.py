@@ -275,21 +275,37 @@ def _log_hop(state, record, operation, ready_ms, start_ms, arrive_ms):
 
 
 @inlined
+def ends_of(state, row):
+    """Replicas at whose sites a hop begins and ends."""
+    site = state.client[state.slot_operation[row[SLOT]]]
+    return site if row[FROM] == CLIENT_LINE else row[FROM], site if row[NODE] == state.idle.size else row[NODE]
+
+
+@inlined
+def within_host(machines, node, to):
+    """Whether a hop stays within a host that replicas share."""
+    return machines.shared and machines.host[node] == machines.host[to]
+
+
+@inlined
 def _take_lines(paths, machines, state, row, size, ready_ms):
     """Let a copy take its turn on uplink and link; returns (start, transmission time)."""
     node, edge = row[FROM], row[EDGE]
-    site = state.client[state.slot_operation[row[SLOT]]] if node == CLIENT_LINE else node
-    start_ms = ready_ms
-    if node != CLIENT_LINE:
+    site, to = ends_of(state, row)
+    start_ms, near = ready_ms, within_host(machines, site, to)
+    if node != CLIENT_LINE and not near:
         line_ms = size * machines.out_ms_per_byte[node]
         if line_ms > 0.0:
-            start_ms = max(ready_ms, state.uplink_ms[node])
-            state.uplink_ms[node] = start_ms + line_ms
+            line = machines.host[node]
+            start_ms = max(ready_ms, state.uplink_ms[line])
+            state.uplink_ms[line] = start_ms + line_ms
         state.busy[EGRESS_BUSY, node] += line_ms
         state.busy[SENT_BYTES, node] += size
         if row[SOURCE] != node:
             state.busy[RELAY_EGRESS, node] += line_ms
-    hop_ms = size * paths.ms_per_byte[edge if edge >= 0 else site]
+    hop_ms = size * (paths.ms_per_byte[edge] if edge >= 0 else max(paths.ms_per_byte[site], machines.in_ms_per_byte[to]))
+    if edge < 0 and near:
+        hop_ms = 0.0
     if edge >= 0 and state.edge_ms_per_byte[edge] > 0.0:
         start_ms = max(start_ms, state.link_ms[edge])
         link_ms = size * state.edge_ms_per_byte[edge]
@@ -311,9 +327,8 @@ def size_of(table, faults, row):
 def _parted(faults, state, row):
     """Whether a copy would go from one group of a partition to another."""
     group, epoch = faults.script.group, state.scalars[EPOCH]
-    site = state.client[state.slot_operation[row[SLOT]]]
-    node, to = row[FROM], row[NODE]
-    return group[epoch, site if node == CLIENT_LINE else node] != group[epoch, site if to == state.idle.size else to]
+    node, to = ends_of(state, row)
+    return group[epoch, node] != group[epoch, to]
 
 
 @inlined

@@ -59,6 +59,14 @@ from .event_window import admit, give_place_back, propose, to_do
 
 
 @inlined
+def pace(table, limits, faults, state, node):
+    """Factor on the CPU times of what a replica begins now."""
+    if limits.faulty:
+        return table.slow[node] * faults.script.slow[state.scalars[EPOCH], node]
+    return table.slow[node]
+
+
+@inlined
 def duration(table, paths, limits, faults, state, row, role):
     """(CPU time of a job, its share that is forwarding for others, when the first of its copies is ready or -1)."""
     r, node, job = row[ROUND], row[NODE], row[JOB]
@@ -67,10 +75,9 @@ def duration(table, paths, limits, faults, state, row, role):
     if row[CERTIFICATES] > 0:
         receive_ms += row[CERTIFICATES] * faults.certificate_ms[r - table.rounds]
         sign_ms += row[CERTIFICATES] * faults.certificate_sign_ms
-    if limits.faulty:
-        slow = faults.script.slow[state.scalars[EPOCH], node]
-        send_ms, transit_ms, receive_ms = send_ms * slow, transit_ms * slow, receive_ms * slow
-        sign_ms, quorum_ms = sign_ms * slow, quorum_ms * slow
+    slow = pace(table, limits, faults, state, node)
+    send_ms, transit_ms, receive_ms = send_ms * slow, transit_ms * slow, receive_ms * slow
+    sign_ms, quorum_ms = sign_ms * slow, quorum_ms * slow
     if job == HANDLE:
         return receive_ms, 0.0, -1.0
     if job == FORWARD:
@@ -145,9 +152,7 @@ def _leave(table, paths, law, machines, limits, faults, state, record, now, read
 @inlined
 def step_ms(table, limits, faults, state, r, node):
     """CPU time from one copy of a message to the next."""
-    if limits.faulty and node >= 0:
-        return table.send_ms[r] * faults.script.slow[state.scalars[EPOCH], node]
-    return table.send_ms[r]
+    return table.send_ms[r] * pace(table, limits, faults, state, node) if node >= 0 else table.send_ms[r]
 
 
 @inlined
@@ -208,7 +213,7 @@ def check_quorum(table, state, slot, r, node, role):
     """Let a complete quorum be checked where that costs time; returns whether it does."""
     quorum_ms = table.quorum_ms[r, role]
     if quorum_ms > 0.0:
-        state.parts_ms[slot, r, node, COMPUTED] += quorum_ms
+        state.parts_ms[slot, r, node, COMPUTED] += quorum_ms * table.slow[node]
         record = new_record(state, slot, r, node, node)
         state.record[record, VIEW] = state.in_view[node]
         enqueue(state, node, record, CHECK, True)

@@ -93,6 +93,8 @@ class EventTable(NamedTuple):
     """(R, 2) stream keys."""
     seed: NDArray[np.uint32]
     """(2,)."""
+    slow: Doubles
+    """(n,) factor on a replica's CPU times."""
     rounds: int
     """R."""
     commit_round: int
@@ -189,7 +191,7 @@ class EventState(NamedTuple):
     queue: Ints
     """(n, 4) first and last of the received copies that wait for a core, and of the replica's own steps; -1 none."""
     uplink_ms: Doubles
-    """(n,) when the uplink is free."""
+    """(n,) by host, see `types.Machines.host`: when the uplink is free."""
     downlink_ms: Doubles
     link_ms: Doubles
     """(m,) when each limited link is free; (1,) where none is limited."""

@@ -5,7 +5,7 @@ import numpy as np
 from ._jit import inlined
 from ._jit import uncounted_kernel as kernel
 from .event_clients import lose_patience, start_operation, time_out
-from .event_hops import generation, is_flooded, launch, make_copies, size_of
+from .event_hops import ends_of, generation, is_flooded, launch, make_copies, size_of, within_host
 from .event_queue import enqueue, free_record, new_record, next_event, schedule
 from .event_roles import role_in, still_in
 from .event_rounds import advance, count_message, duration, inherit, start_jobs, step_ms, take_reply
@@ -108,12 +108,15 @@ def _arrive(table, machines, limits, faults, state, record, now):
             state.log_ms[row[LOG], 2] = np.inf
         free_record(state, record)
         return False
-    line_ms = size_of(table, faults, row) * machines.in_ms_per_byte[node]
-    received_ms = max(now, state.downlink_ms[node] + line_ms)
-    state.downlink_ms[node] = received_ms
-    state.busy[INGRESS_BUSY, node] += line_ms
-    if row[DEST] != node:
-        state.busy[RELAY_INGRESS, node] += line_ms
+    received_ms = now
+    came_from, _ = ends_of(state, row)
+    if not within_host(machines, came_from, node):
+        line, line_ms = machines.host[node], size_of(table, faults, row) * machines.in_ms_per_byte[node]
+        received_ms = max(now, state.downlink_ms[line] + line_ms)
+        state.downlink_ms[line] = received_ms
+        state.busy[INGRESS_BUSY, node] += line_ms
+        if row[DEST] != node:
+            state.busy[RELAY_INGRESS, node] += line_ms
     if row[LOG] >= 0:
         state.log_ms[row[LOG], 3] = received_ms
     if received_ms > now:

@@ -6,8 +6,19 @@ The kernel knows senders, receivers, arrivals needed, sizes and costs; which pro
 import numpy as np
 
 from ._jit import inlined, subkernel
-from .arrivals import counts, departure, direct_row, gossip_row, heard, noise_row, routed_row
-from .codes import DIRECT, GOSSIP
+from .arrivals import (
+    counts,
+    departure,
+    direct_row,
+    gossip_row,
+    heard,
+    line_place_back,
+    line_wait_ms,
+    noise_row,
+    onward_ms,
+    routed_row,
+)
+from .codes import AMONG_REPLICAS, DIRECT, GOSSIP
 from .delay import draw_pair, exponential_variate, hop_delay, unit
 from .lanes import (
     LANES,
@@ -59,34 +70,47 @@ def wait_factor(keys, busy, where):
 def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
     """Pass sender i's message on from `node` to its neighbours; true if that was sooner for any."""
     n = machines.in_ms_per_byte.size
-    size, send = rounds.bytes[r], rounds.send_ms[r]
+    size, send = rounds.bytes[r], rounds.send_ms[r * n + node]
     slot = rounds.relay_slot[r]
     arrived = load(scratch.wave_ms, node * LANES)
-    came_from = -1
+    came_from, back = -1, -1
     if node != i:
         came_from = paths.source[paths.last_edge[i * n + node]]
-        held = paths.forward_ms
+        back = line_place_back(paths, machines, node, came_from)
+        held = paths.forward_ms * machines.slow[node]
         if slot >= 0:
             held += paths.relay_ms[slot, i * n + node]
         arrived = arrived + held
         if machines.relay_wait_ms.size > 1:
-            arrived = arrived + load(scratch.wait, LANES) * (machines.cpu_wait_ms[node] + machines.nic_wait_ms[node])
-    step = max(send, size * machines.out_ms_per_byte[node])
+            waited = load(scratch.wait, LANES)
+            nic_ms = np.float32(0.0) if machines.shared else machines.nic_wait_ms[node]
+            arrived = arrived + waited * (machines.cpu_wait_ms[node] + nic_ms)
+    line = size * machines.out_ms_per_byte[node]
+    step = max(send, line)
     start = load(scratch.lane, 0)
     earliest = lowest(arrived - start)
     # single precision may be off by so much where times are compared after their start has been taken off
     earliest -= _ROUNDING * (earliest + highest(start))
+    # copies that do not take a shared line may leave before others
+    least_step = np.float32(0.0) if machines.shared else step
     position = 0
     sooner = False
     for edge in range(paths.indptr[node], paths.indptr[node + 1]):
         to = paths.target[edge]
-        own = node == i
-        soonest = earliest + np.float32(position) * step + size * paths.ms_per_byte[edge] + paths.base_ms[edge] * law.least
-        if not own and soonest > scratch.latest_ms[to]:
+        soonest = earliest + np.float32(position) * least_step + size * paths.ms_per_byte[edge] + paths.base_ms[edge] * law.least
+        if node != i and soonest > scratch.latest_ms[to]:
             if to != came_from:
                 position += 1
             continue
-        leave = departure(rounds, machines, scratch, r, i, position) if own else arrived + np.float32(position) * step
+        place = paths.line_place[edge] if machines.shared else 0
+        if node == i:
+            leave = departure(rounds, machines, scratch, r, i, position, place)
+        elif machines.shared:
+            leave = arrived + onward_ms(position, place, back, send, line)
+            if machines.relay_wait_ms.size > 1:
+                leave = leave + load(scratch.wait, LANES) * line_wait_ms(machines, node, place)
+        else:
+            leave = arrived + np.float32(position) * step
         if to != came_from:
             position += 1
         leave = leave + size * paths.ms_per_byte[edge]
@@ -176,7 +200,7 @@ def _complete_in_queue(rounds, machines, scratch, r, j, count, noise):
         store(row, (count + i) * LANES, mark(load(scratch.carry_ms, carry_at + i * LANES), True))
     total = count + carried
     sort_lanes(row, total)
-    in_ms = rounds.bytes[r] * machines.in_ms_per_byte[j] * machines.copies[j]
+    in_ms = rounds.in_ms[r * n + j]
     handle = rounds.handle_ms[r * n + j]
     # what counts for nothing costs like the rest; what was left over from the round before, like that
     earlier = rounds.handle_ms[(r - 1) * n + j] if carried > 0 else handle
@@ -200,6 +224,59 @@ def _complete_in_queue(rounds, machines, scratch, r, j, count, noise):
     return time, select(finished <= ready, spread(-_INF), critical)
 
 
+@inlined
+def hosted(rounds, paths, machines, r):
+    """Whether the messages of round r, each from the same sender, are queued together on the downlinks of shared hosts."""
+    alone = rounds.sender_at[r + 1] - rounds.sender_at[r] == 1
+    return machines.shared and machines.contended and rounds.kind[r] == AMONG_REPLICAS and paths.kind != GOSSIP and alone
+
+
+@inlined
+def _only_arrival(rounds, paths, law, machines, scratch, r, j):
+    """When the only sender's message of round r comes to j; inf if never, or if it counts for nothing."""
+    k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
+    if paths.kind == DIRECT:
+        count = direct_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+    else:
+        count = routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+    return load(scratch.row_ms, 0) if count > 0 else spread(_INF)
+
+
+@subkernel
+def share_downlinks(rounds, paths, law, machines, scratch, r):
+    """Let the downlink of each host take in what the only sender of round r sends to its replicas, in the order of arrival."""
+    n, i = machines.in_ms_per_byte.size, rounds.senders[rounds.sender_at[r]]
+    repeats = load(scratch.counts, LANES)
+    first = rounds.receiver_at[r]
+    while first < rounds.receiver_at[r + 1]:
+        host, last = machines.host[rounds.receivers[first]], first
+        while last < rounds.receiver_at[r + 1] and machines.host[rounds.receivers[last]] == host:
+            j = rounds.receivers[last]
+            store(scratch.hosted_ms, j * LANES, _only_arrival(rounds, paths, law, machines, scratch, r, j))
+            last += 1
+        for lane in range(LANES):
+            count = 0
+            for place in range(first, last):
+                j = rounds.receivers[place]
+                before = i if paths.kind == DIRECT else paths.source[max(paths.last_edge[i * n + j], 0)]
+                if machines.host[before] == host:
+                    continue
+                arrival = scratch.hosted_ms[j * LANES + lane]
+                k = count
+                while k > 0 and scratch.hosted_ms[scratch.bursts[k - 1] * LANES + lane] > arrival:
+                    scratch.bursts[k] = scratch.bursts[k - 1]
+                    k -= 1
+                scratch.bursts[k] = j
+                count += 1
+            free = -_INF
+            for k in range(count):
+                at = scratch.bursts[k] * LANES + lane
+                free = max(scratch.hosted_ms[at], free + rounds.bytes[r] * machines.in_ms_per_byte[scratch.bursts[k]])
+                scratch.hosted_ms[at] = free
+        first = last
+    store(scratch.counts, LANES, repeats)
+
+
 @subkernel
 def receive(rounds, paths, law, machines, scratch, r, begin, end):
     """Deliver and complete round r at the receivers begin .. end - 1 of the list `rounds.receivers`."""
@@ -217,6 +294,8 @@ def receive(rounds, paths, law, machines, scratch, r, begin, end):
                 count = gossip_row(rounds, machines, scratch, r, j)
             else:
                 count = routed_row(rounds, paths, law, machines, scratch, k0, k1, r, j)
+            if count == 1 and hosted(rounds, paths, machines, r):
+                store(scratch.row_ms, 0, load(scratch.hosted_ms, j * LANES))
             noise = noise_row(rounds, paths, law, machines, scratch, r, j, count) if rounds.noise[r] > 0 else 0
             if machines.contended:
                 time, critical = _complete_in_queue(rounds, machines, scratch, r, j, count, noise)

@@ -214,14 +214,14 @@ def path_sums(values, last_edge, source_of, order, out):
 
     Parameters
     ----------
-    values : ndarray of float32, shape (n,)
-        Of each relay.
+    values : ndarray of float32, shape (m,)
+        Of each relay that sends over an edge.
     last_edge, source_of, order
         See `types.Paths`.
     out : ndarray of float32, shape (n * n,)
         [node * n + source] filled where there is a way.
     """
-    n = values.size
+    n = int(np.sqrt(np.float64(out.size)) + 0.5)
     so_far = np.empty(n, np.float32)
     for source in range(n):
         row = source * n
@@ -230,6 +230,7 @@ def path_sums(values, last_edge, source_of, order, out):
             node = order[row + k]
             if node < 0:
                 break
-            before = source_of[last_edge[row + node]]
-            so_far[node] = so_far[before] + (values[before] if before != source else np.float32(0.0))
+            edge = last_edge[row + node]
+            before = source_of[edge]
+            so_far[node] = so_far[before] + (values[edge] if before != source else np.float32(0.0))
             out[node * n + source] = so_far[node]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ._jit import inlined, subkernel
+from .arrivals import line_place_back, line_wait_ms, onward_ms
 from .client import NOWHERE, walk
 from .codes import (
     AMONG_REPLICAS,
@@ -33,40 +34,61 @@ def _onward_position(paths, i, node, edge):
 
 
 @inlined
+def _line_queue(rounds, paths, machines, scratch, r, lane, i, node, edge):
+    """How much later than the first copy `node` lets that of sender i's message over `edge` go."""
+    burst = r * machines.in_ms_per_byte.size + node
+    behind = _onward_position(paths, i, node, edge)
+    send, line = rounds.send_ms[burst], rounds.bytes[r] * machines.out_ms_per_byte[node]
+    at = burst * LANES + lane
+    if machines.shared:
+        place = paths.line_place[edge]
+        if node != i:
+            back = line_place_back(paths, machines, node, paths.source[paths.last_edge[i * (paths.indptr.size - 1) + node]])
+            return onward_ms(behind, place, back, send, line)
+        queue = behind * send
+        if place >= 0 and machines.contended:
+            begun = np.float32(rounds.line_first[burst]) * send
+            if machines.busy > np.float32(0.0):
+                begun += scratch.wait[lane] * machines.nic_wait_ms[node]
+            queue = max(queue, max(begun, scratch.backlog_ms[at] - scratch.first_ms[at]) + np.float32(place) * line)
+        return queue
+    queue = behind * max(send, line)
+    if node == i and machines.contended:
+        queue = max(queue, scratch.backlog_ms[at] + behind * line - scratch.first_ms[at])
+    return queue
+
+
+@inlined
 def _flooded_path(rounds, paths, machines, scratch, r, lane, i, j):
-    """(hops, transmission, waiting) of the undisturbed flood path from i to j."""
+    """(relays by how much slower they are, transmission, waiting) of the undisturbed flood path from i to j."""
     n = machines.in_ms_per_byte.size
     size, slot = rounds.bytes[r], rounds.relay_slot[r]
-    hops, transmission, waiting = 0, np.float32(0.0), np.float32(0.0)
+    relays, transmission, waiting = np.float32(0.0), np.float32(0.0), np.float32(0.0)
     node = j
     while node != i:
         edge = paths.last_edge[i * n + node]
         if edge < 0:
             break
         node = paths.source[edge]
-        hops += 1
         transmission += size * paths.ms_per_byte[edge]
-        behind = _onward_position(paths, i, node, edge)
-        line = size * machines.out_ms_per_byte[node]
-        queue = behind * max(rounds.send_ms[r], line)
-        if node == i and machines.contended:
-            at = (r * n + i) * LANES + lane
-            queue = max(queue, scratch.backlog_ms[at] + behind * line - scratch.first_ms[at])
-        elif node != i:
+        queue = _line_queue(rounds, paths, machines, scratch, r, lane, i, node, edge)
+        if node != i:
+            relays += machines.slow[node]
             if slot >= 0:
                 queue += paths.relay_ms[slot, i * n + node]
             if machines.relay_wait_ms.size > 1:
-                queue += scratch.wait[LANES + lane] * (machines.cpu_wait_ms[node] + machines.nic_wait_ms[node])
+                nic_ms = line_wait_ms(machines, node, paths.line_place[edge] if machines.shared else 0)
+                queue += scratch.wait[LANES + lane] * (machines.cpu_wait_ms[node] + nic_ms)
         waiting += queue
-    return hops, transmission, waiting
+    return relays, transmission, waiting
 
 
 @inlined
 def _add_flood(rounds, paths, machines, scratch, parts, r, lane, i, j):
     """Attribute one gossiped message; what a detour or a loss added counts as propagation."""
     n = machines.in_ms_per_byte.size
-    hops, transmission, waiting = _flooded_path(rounds, paths, machines, scratch, r, lane, i, j)
-    relays = np.float32(max(hops - 1, 0)) * paths.forward_ms
+    relays, transmission, waiting = _flooded_path(rounds, paths, machines, scratch, r, lane, i, j)
+    relays = relays * paths.forward_ms
     left = scratch.critical_ms[(r * n + j) * LANES + lane] - scratch.first_ms[(r * n + i) * LANES + lane]
     travel = max(left - transmission - waiting - relays, np.float32(0.0))
     parts[lane, PROPAGATION] += travel
@@ -89,12 +111,11 @@ def _set_out(rounds, paths, machines, scratch, parts, r, primary):
     """Set each lane's message of round r, from scratch.root to scratch.leaf, and count the CPU time at its ends."""
     n = machines.in_ms_per_byte.size
     kind = rounds.kind[r]
-    sent_ms = rounds.sign_ms[r] + rounds.send_ms[r]
     for l in range(LANES):
         j = scratch.node[l]
         if kind == TO_CLIENT:
             scratch.root[l], scratch.leaf[l] = j, scratch.client[l]
-            parts[l, CPU] += sent_ms
+            parts[l, CPU] += rounds.sign_ms[r * n + j] + rounds.send_ms[r * n + j]
         elif kind == TO_PRIMARY:
             # a chain that ends elsewhere began with a replica that waits for no request
             asked = j == primary
@@ -106,6 +127,7 @@ def _set_out(rounds, paths, machines, scratch, parts, r, primary):
             scratch.node[l] = i
             parts[l, CPU] += rounds.quorum_ms[r * n + j]
             if i != j:
+                sent_ms = rounds.sign_ms[r * n + i] + rounds.send_ms[r * n + i]
                 parts[l, CPU] += sent_ms + rounds.handle_ms[r * n + j]
                 if paths.kind == GOSSIP:
                     _add_flood(rounds, paths, machines, scratch, parts, r, l, i, j)
@@ -128,13 +150,13 @@ def step_back(rounds, paths, law, machines, scratch, parts, r, primary):
         scratch.ids[LANES + l] = np.uint32(scratch.root[l])
     receiver = outside if kind == TO_CLIENT else load(scratch.ids, 0)
     sender = outside if kind == TO_PRIMARY else load(scratch.ids, LANES)
-    travel, extra, fixed, _, hops = walk(paths, law, scratch, receiver, sender, rounds.bytes[r])
+    travel, extra, fixed, _, slowed = walk(paths, law, machines, scratch, receiver, sender, rounds.bytes[r])
     store(scratch.lane, 0, travel)
     store(scratch.lane, LANES, extra)
     store(scratch.lane, 2 * LANES, fixed)
-    store(scratch.ids, 0, hops)
+    store(scratch.lane, 3 * LANES, slowed)
     for l in range(LANES):
-        relays = np.float32(max(np.int64(scratch.ids[l]) - 1, 0)) * paths.forward_ms
+        relays = scratch.lane[3 * LANES + l] * paths.forward_ms
         parts[l, PROPAGATION] += scratch.lane[l]
         parts[l, RETRANSMISSION] += scratch.lane[LANES + l]
         parts[l, TRANSMISSION] += scratch.lane[2 * LANES + l] - relays

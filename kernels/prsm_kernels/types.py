@@ -39,7 +39,7 @@ class Paths(NamedTuple):
     loss: Floats
     """Loss probability of a hop: direct (1,) or (n * n,); else (m,)."""
     ms_per_byte: Floats
-    """Transmission time of a hop: direct (n,) by sender; else (m,) by directed edge."""
+    """Transmission time of a hop: direct (n,), the sender's line; else (m,) by directed edge, 0 within a host."""
     indptr: Ints
     """(n + 1,) CSR rows of directed edges by their first node; (1,) when direct."""
     target: Ints
@@ -56,7 +56,13 @@ class Paths(NamedTuple):
     work: int
     """Draws per message, about: 1, or hops of a routed message."""
     forward_ms: np.float32
-    """CPU time with which a relay delays a message that it forwards."""
+    """CPU time with which a relay at full pace delays a message that it forwards."""
+    near: NDArray[np.uint8]
+    """(n * n,), [receiver * n + sender]: 1 where the first hop of a unicast message stays within the sender's host; (1,) where
+    each replica has a host of its own."""
+    line_place: Ints
+    """Copies of a multicast that take the line of the sender's host before this one, -1 for one that takes none: direct and
+    routed (n * n,), [receiver * n + sender]; gossip (m,) by directed edge; (1,) where each replica has a host of its own."""
 
 
 class Rounds(NamedTuple):
@@ -81,9 +87,15 @@ class Rounds(NamedTuple):
     addressed: Ints
     """(R * n,), [round * n + sender]: replicas to which the sender's message goes."""
     sign_ms: Floats
-    """(R,) CPU time before the first copy of a message can leave."""
+    """(R * n,), [round * n + sender]: CPU time before the first copy of a message can leave."""
     send_ms: Floats
-    """(R,) CPU time of each copy sent."""
+    """(R * n,), [round * n + sender]: CPU time of each copy sent."""
+    in_ms: Floats
+    """(R * n,), [round * n + receiver]: time of the downlink for each arrival, its duplicates and those at its host included."""
+    line_first: Ints
+    """(R * n,), [round * n + sender]: copies made before the first that takes the line."""
+    line_copies: Ints
+    """(R * n,), [round * n + sender]: copies that take the line; of a reply, where client and replica are on different hosts."""
     quorum_ms: Floats
     """(R * n,), [round * n + receiver]: CPU time once, when the round's arrivals are complete; 0 where none are awaited."""
     relay_slot: Ints
@@ -128,8 +140,12 @@ class Machines(NamedTuple):
     """(n,) downlink."""
     out_ms_per_byte: Floats
     """(n,) uplink."""
-    copies: Floats
-    """(n,) receptions of each message: 1, or the number of neighbours when gossiping."""
+    slow: Floats
+    """(n,) factor on a replica's CPU times: 1, or more where it has less than its cores; costs in `Rounds` hold it already."""
+    shared: bool
+    """Whether replicas share hosts, and so their lines."""
+    host: Ints
+    """(n,) host of each replica, from 0 ascending; its own number where hosts are not shared."""
     busy: np.float32
     """Probability that an operation waits behind others at all."""
     cpu_wait_ms: Floats
@@ -194,6 +210,10 @@ class Scratch(NamedTuple):
     """(R * n,): 1 where that was later than the first copy in any lane."""
     uplink_ms: Floats
     """(n * 16,): when the uplink is free."""
+    bursts: NDArray[np.int64]
+    """(R * most replicas of a host,): bursts of one host and lane, by their beginnings, or replicas by their arrivals."""
+    hosted_ms: Floats
+    """(n * 16,): when a shared downlink has taken in the message of a round's only sender."""
     downlink_ms: Floats
     """(n * 16,)."""
     core_ms: Floats
@@ -221,7 +241,7 @@ class Scratch(NamedTuple):
     flood_ms: Floats
     """(n * n * 16,) when gossiping: [receiver, source] arrival of each message."""
     lane: Floats
-    """(3 * 16,): base delay, loss threshold and transmission time of a hop that differs between lanes."""
+    """(4 * 16,): base delay, loss threshold, transmission time and relay's factor of a hop that differs between lanes."""
     wait: Floats
     """(2 * 16,): how long each lane waits behind other operations, in units of the mean: at its replicas, and at relays."""
     moved: Floats

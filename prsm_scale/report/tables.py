@@ -94,7 +94,7 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
         if row["reason"]:
             yield f"n = {row['node_count']}: {row['reason']}"
         if row["limits_passed"]:
-            yield f"n = {row['node_count']}: over its limit in {row['limits_passed']}"
+            yield f"n = {row['node_count']}: over its limit: {row['limits_passed']}"
         if told := caution(row):
             yield f"n = {row['node_count']}: {told}"
 

@@ -40,6 +40,15 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "cut in two, gossip": {"placement": (2, 5), "topology": "ring", "nodes": 8},
     "narrow links": {"topology": _limited()},
     "narrow lines": {"topology": "star", "nodes": 6, "network": "poor", "payload_bytes": 20_000, "cores": 1},
+    "shared hosts": {"environment": "docker_cluster", "replicas_per_host": 2, "nodes": 5, "rate": 300},
+    "shared hosts, gossip": {
+        "environment": "docker_cluster",
+        "replicas_per_host": 2,
+        "nodes": 6,
+        "topology": "ring",
+        "rate": 200,
+    },
+    "last miles": {"environment": "hybrid_edge", "topology": "star", "dissemination": "routed", "nodes": 5},
 }
 
 
@@ -55,6 +64,8 @@ EVENTS: dict[str, dict[str, Any]] = {
     "a silent one": {"placement": (2,), "rate": 20},
     "cut in two": {"placement": (2, 5), "topology": "ring", "dissemination": "routed", "nodes": 8, "rate": 20},
     "narrow links": {"topology": _limited(), "rate": 50},
+    "shared hosts": {"environment": "docker_cluster", "replicas_per_host": 2, "nodes": 5, "rate": 100},
+    "last miles": {"environment": "hybrid_edge", "topology": "ring", "nodes": 5, "rate": 50},
     "a silent primary": {"placement": (0,), "rate": 20, "client_site": 3},
     "an equivocating primary, busy": {"nodes": 5, "placement": (0,), "behaviour": "equivocate", "rate": 300, "window": 2},
     "flood and delay by gossip": {

@@ -101,9 +101,12 @@ def describe(system: System) -> twin.Cluster:
     loss = np.broadcast_to(paths.loss, paths.base_ms.shape)
     before, waits, behind = {}, {}, {}
     if paths.kind == DIRECT:
-        places = {(i, j): (i, j * n + i, i) for i in range(n) for j in range(n) if i != j}
+        places = {(i, j): (i, j * n + i) for i in range(n) for j in range(n) if i != j}
+        host, out, into = machines.host, machines.out_ms_per_byte, machines.in_ms_per_byte
+        line = {(i, j): float(max(out[i], into[j])) * bool(host[i] != host[j]) for i, j in places}
     else:
-        places = {ends: (e, e, e) for e, ends in enumerate(zip(paths.source.tolist(), paths.target.tolist(), strict=True))}
+        places = {ends: (e, e) for e, ends in enumerate(zip(paths.source.tolist(), paths.target.tolist(), strict=True))}
+        line = {ends: float(paths.ms_per_byte[e]) for ends, (e, _) in places.items()}
         entered = paths.last_edge.reshape(n, n)
         before = {(i, j): int(paths.source[entered[i, j]]) for i in range(n) for j in range(n) if entered[i, j] >= 0}
         for r in np.flatnonzero(rounds.relay_slot >= 0).tolist():
@@ -136,8 +139,8 @@ def describe(system: System) -> twin.Cluster:
         rounds=tuple(legs),
         dissemination={DIRECT: "direct", GOSSIP: "gossip"}.get(paths.kind, "routed"),
         links={
-            ends: twin.Link(number, float(paths.base_ms[at]), float(loss[at]), float(paths.ms_per_byte[line]))
-            for ends, (number, at, line) in places.items()
+            ends: twin.Link(number, float(paths.base_ms[at]), float(loss[at]), line[ends])
+            for ends, (number, at) in places.items()
         },
         before=before,
         law=law_of(system.plan.scenario),
@@ -146,7 +149,10 @@ def describe(system: System) -> twin.Cluster:
         downlink=machines.in_ms_per_byte.tolist(),
         forward_ms=float(paths.forward_ms),
         relay_wait=waits,
-        receptions=machines.copies.tolist(),
+        receptions=system.network.copies.astype(np.float32).tolist(),
+        slow=machines.slow.tolist(),
+        host=machines.host.tolist() if machines.shared else None,
+        receive_line=receive_line(system) if machines.shared else {},
         busy=float(machines.busy),
         cpu_wait=machines.cpu_wait_ms.tolist(),
         nic_wait=machines.nic_wait_ms.tolist(),
@@ -215,12 +221,20 @@ def reached(system: System, start: int) -> int:
 def handling(system: System, leg: views.Leg) -> dict[int, float]:
     """CPU ms of a received message at each replica, its duplicates and forwarding included where it is flooded."""
     network, message = system.network, replica_costs(system.plan.scenario).message
+    slow = system.machines.slow.tolist()
     if network.kind != GOSSIP or leg["kind"] != "among":
-        return {j: leg["receive"] for j in range(system.alive.size)}
+        return {j: leg["receive"] * slow[j] for j in range(system.alive.size)}
     passed_on = [(degree - 1) * leg["send"] for degree in network.degree.tolist()]
     again = [max(0.0, copies - 1.0) * message.receive_ms for copies in network.copies.tolist()]
     drops = {j for j, code in enumerate(system.behaviour) if WORDS[code] == "drop_relay"}
-    return {j: leg["receive"] + (0.0 if j in drops else passed_on[j]) + again[j] for j in range(system.alive.size)}
+    return {j: (leg["receive"] + (0.0 if j in drops else passed_on[j]) + again[j]) * slow[j] for j in range(system.alive.size)}
+
+
+def receive_line(system: System) -> dict[tuple[int, int], float]:
+    """For how many messages each that comes takes a host's downlink, see `Cluster.receive_line`."""
+    rounds, n, into = system.rounds, system.alive.size, system.machines.in_ms_per_byte.astype(float)
+    taken = rounds.in_ms.reshape(-1, n) / np.where(into > 0.0, into, 1.0) / rounds.bytes[:, None]
+    return {(r, j): float(taken[r, j]) for r in range(rounds.kind.size) for j in range(n)}
 
 
 @cache

@@ -64,8 +64,10 @@ def test_a_scenario_is_frozen() -> None:
         ({"topology": "graph"}, "topology: 'graph' is not allowed: the NetworkX graph itself"),
         ({"topology": "none.graphml"}, "topology: 'none.graphml' is not allowed: "),
         ({"network": "WAN"}, "network: 'WAN' is not allowed: one of ideal, lan"),
-        ({"environment": "hybrid_edge"}, "(hybrid_edge is not available yet)"),
-        ({"environment": "docker_cluster"}, "(docker_cluster is not available yet)"),
+        (
+            {"environment": "docker_clutser"},
+            "environment: 'docker_clutser' is not allowed: one of local_simulation, docker_cluster",
+        ),
         (
             {"engine": "meanfield"},
             "engine: 'meanfield' is not allowed: one of rounds, events (meanfield is not available yet)",

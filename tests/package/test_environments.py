@@ -51,7 +51,7 @@ def scenario(**changes: Any) -> SimpleNamespace:
 def build(**changes: Any) -> tuple[TopologyGraph, Links]:
     point = scenario(**changes)
     graph = build_topology(point)
-    return graph, build_links(point, graph)
+    return graph, build_links(point, graph, cores=4)
 
 
 def sparse_base(**changes: Any) -> dict[tuple[int, int], float]:
@@ -90,7 +90,7 @@ def test_own_values_stand_in_for_the_conditions() -> None:
         ({"delay_min_ms": 120}, "delay_min_ms", "120 to 100 ms on network 'wan'"),
         ({"delay_max_ms": 10}, "delay_max_ms", "50 to 10 ms"),
         ({"delay_max_ms": float("nan")}, "delay_max_ms", "50 to nan ms"),
-        ({"environment": "hybrid_edge"}, "environment", "local_simulation, multi_region_cloud"),
+        ({"environment": "hybrid_egde"}, "environment", "did you mean 'hybrid_edge'?"),
     ],
 )
 def test_impossible_conditions_are_refused_in_one_line(changes: dict[str, Any], field: str, says: str) -> None:

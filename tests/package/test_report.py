@@ -158,11 +158,11 @@ def test_a_scenario_without_result_says_why(sample_row: Maker) -> None:
     )
     nothing = dict.fromkeys((*blank, "median_latency_ms", "p95_latency_ms", "p99_latency_ms"))
     reason = "needs 900 MB of memory, the profile has 512"
-    row = sample_row(20, **nothing, reason=reason, limits_passed="max_memory_mb")
+    row = sample_row(20, **nothing, reason=reason, limits_passed="memory_mb 900.0 > 512")
     lines = rendered(result_table(split([sample_row(10), row])[0])).splitlines()
     assert lines[2].split() == ["20", *"--------"]
     assert lines[3] == f"n = 20: {reason}"
-    assert lines[4] == "n = 20: over its limit in max_memory_mb"
+    assert lines[4] == "n = 20: over its limit: memory_mb 900.0 > 512"
 
 
 def test_fit_summary(sample_row: Maker, sample_run: Maker, tmp_path: Path) -> None:

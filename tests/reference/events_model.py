@@ -121,10 +121,8 @@ class Job:
 
 @dataclass
 class Machine:
-    """What a replica computes and sends with."""
+    """What a replica computes with."""
 
     idle: int
-    uplink_free: float = 0.0
-    last_received: float = -INF
     own: deque[Job] = field(default_factory=deque)
     received: deque[Job] = field(default_factory=deque)

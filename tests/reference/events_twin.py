@@ -45,6 +45,9 @@ class Simulation:
         self.at_once = not any([*costs, *cluster.uplink, *cluster.downlink])
         """No CPU costs and no limited lines: messages count as they arrive, copies leave as they are made."""
         self.link_free: dict[tuple[int, int], float] = {}
+        self.uplink_free: dict[int, float] = {}
+        self.last_received: dict[int, float] = {}
+        """Of each line."""
         self.now, self.events, self.serial, self.watching = 0.0, [], 0, False
         self.cancelled: set[int] = set()
         self.operations: list[Operation] = []
@@ -133,7 +136,11 @@ class Simulation:
 
     def pace(self, node: int) -> float:
         """Factor on the CPU times of jobs that begin."""
-        return 1.0
+        return self.cluster.slow[node]
+
+    def line(self, node: int) -> int:
+        """Number of the lines that a node has, or shares with its host."""
+        return node if self.cluster.host is None else self.cluster.host[node]
 
     def while_up(self, node: int, event: Callable[[], None]) -> Callable[[], None]:
         """The event, unless it is dropped because the replica crashes before."""
@@ -241,7 +248,7 @@ class Simulation:
 
     def gathered(self, operation: Operation, i: int, r: int, parts: Parts) -> None:
         if check := self.rounds(operation, self.view[i])[r]["quorum"]:
-            done = self.while_in_view(i, lambda: self.complete(operation, i, r, parts.plus(cpu=check)))
+            done = self.while_in_view(i, lambda: self.complete(operation, i, r, parts.plus(cpu=check * self.cluster.slow[i])))
             self.compute(i, Job(check, [], done), own=True)
         else:
             self.complete(operation, i, r, parts)
@@ -285,7 +292,7 @@ class Simulation:
 
     def multicast(self, message: Message, addressed: list[int], parts: Parts) -> None:
         cluster, i, table = self.cluster, message.sender, message.table
-        parts = parts.plus(cpu=table["sign"] + table["send"])
+        parts = parts.plus(cpu=(table["sign"] + table["send"]) * cluster.slow[i])
         if cluster.dissemination == "gossip" and addressed != [cluster.nodes]:
             message.turn = self.serial
             self.known(message, i)
@@ -316,10 +323,11 @@ class Simulation:
         cluster, message, start = self.cluster, copy.message, self.now
         if copy.ahead and self.apart((copy.at, copy.ahead[0])):
             return
-        if not self.by_client(copy):
-            machine = self.machines[copy.at]
-            start = max(start, machine.uplink_free)
-            machine.uplink_free = start + message.table["bytes"] * cluster.uplink[copy.at]
+        to = copy.ahead[0] if copy.ahead else message.operation.client if copy.receiver == cluster.nodes else copy.receiver
+        if not self.by_client(copy) and cluster.leaves_host(copy.at, to):
+            line = self.line(copy.at)
+            start = max(start, self.uplink_free.get(line, 0.0))
+            self.uplink_free[line] = start + message.table["bytes"] * cluster.uplink[copy.at]
         if copy.ahead:
             self.cross(copy, start)
         elif copy.ahead == ():  # client and replica are at one site
@@ -363,12 +371,15 @@ class Simulation:
         if not copy.ahead and copy.receiver == self.cluster.nodes:
             self.answer(copy)
         elif self.up(copy.at):
-            machine, size = self.machines[copy.at], copy.message.table["bytes"]
-            machine.last_received = max(self.now, machine.last_received + size * self.cluster.downlink[copy.at])
-            if machine.last_received == self.now:
+            line, size, received = self.line(copy.at), copy.message.table["bytes"], self.now
+            came_from = copy.message.operation.client if copy.came_from < 0 else copy.came_from
+            if self.cluster.leaves_host(came_from, copy.at):
+                received = max(self.now, self.last_received.get(line, -math.inf) + size * self.cluster.downlink[copy.at])
+                self.last_received[line] = received
+            if received == self.now:
                 self.received(copy)
             else:
-                self.schedule(machine.last_received, self.while_up(copy.at, lambda: self.received(copy)))
+                self.schedule(received, self.while_up(copy.at, lambda: self.received(copy)))
 
     def received(self, copy: Copy) -> None:
         """A live node has the copy; what is to be done with it waits for a core."""
@@ -378,7 +389,7 @@ class Simulation:
             self.at_replica(copy)
         elif copy.receiver is not None:
             if self.passes_on(node):
-                copy.parts = copy.parts.plus(cpu=table["transit"] + table["send"])
+                copy.parts = copy.parts.plus(cpu=(table["transit"] + table["send"]) * self.cluster.slow[node])
                 self.compute(node, self.job(table["transit"], table, [copy]))
         elif self.known(message, node):
             self.compute(node, Job(table["transit"]))
@@ -397,19 +408,19 @@ class Simulation:
         """Pass the first copy of a flooded message on to all other neighbours, and take it in where it is for this node."""
         message, node, table = copy.message, copy.at, copy.message.table
         onward = [to for to in self.cluster.around[node] if to != copy.came_from and self.passes_on(node)]
-        passed = copy.parts.plus(cpu=table["transit"] + table["send"])
+        passed = copy.parts.plus(cpu=(table["transit"] + table["send"]) * self.cluster.slow[node])
         job = self.job(table["transit"], table, [Copy(message, None, node, (to,), passed) for to in onward])
         if node in table["receivers"]:
             message.operation.useful[message.round] += self.wanted(message, node)
             job.ms += table["receive"] - table["transit"]
-            copy.parts = copy.parts.plus(cpu=job.ms)
+            copy.parts = copy.parts.plus(cpu=job.ms * self.cluster.slow[node])
             job.end = lambda: self.handled(copy)
         self.compute(node, job)
 
     def at_replica(self, copy: Copy) -> None:
         message, receive = copy.message, copy.message.table["receive"]
         message.operation.useful[message.round] += self.wanted(message, copy.at)
-        copy.parts = copy.parts.plus(cpu=receive)
+        copy.parts = copy.parts.plus(cpu=receive * self.cluster.slow[copy.at])
         self.compute(copy.at, Job(receive, [], lambda: self.handled(copy)))
 
     # CPU.

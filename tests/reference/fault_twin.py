@@ -465,7 +465,7 @@ class FaultSimulation(Simulation):
         return lambda: event() if self.replicas[node].epoch == epoch else None
 
     def pace(self, node: int) -> float:
-        return self.row.slow[node] if self.row else 1.0
+        return super().pace(node) * (self.row.slow[node] if self.row else 1.0)
 
     def passes_on(self, node: int) -> bool:
         return not self.is_a(node, "drop_relay")

@@ -18,135 +18,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-from tests.reference.delay_twin import CLIENT, INF, OPERATION, DelayLaw, exponential, single, stream_key, threefry, uniform, unit
-
-PROPOSAL = 1
-"""Round of the protocol in which the primary proposes."""
-PARTS = ("propagation", "transmission", "cpu", "queueing", "retransmission", "view_change")
-
-
-@dataclass(frozen=True)
-class Link:
-    """A directed link; `number` is its place in the order of all."""
-
-    number: int
-    base_ms: float
-    loss: float
-    ms_per_byte: float
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A replicate of a scenario in plain terms.
-
-    Each of `rounds`, in the order of an operation's way, is a dict: kind ("to_primary", "to_all", "among", "to_client"), primary,
-    senders and receivers (live nodes), need (receiver -> arrivals from others), bytes, handle (node -> CPU ms of a received
-    message), sign, send and quorum (CPU ms of a new message, of a copy, and of a quorum that is complete), addressed (sender ->
-    nodes it sends to, in any order), sides (live node -> values for which it votes), stream (of its draws), column (where it is
-    counted), and timer (ms for which replicas wait before they enter it) from the end of the round at place base, -1 for the
-    start, None where they do not.
-    """
-
-    nodes: int
-    primary: int
-    silent: frozenset[int]
-    rounds: tuple[dict[str, Any], ...]
-    dissemination: str
-    links: dict[tuple[int, int], Link]
-    before: dict[tuple[int, int], int]
-    """(source, node) -> node before it on the shortest path; unless direct."""
-    law: DelayLaw
-    cores: int
-    uplink: list[float]
-    downlink: list[float]
-    """ms per byte."""
-    receptions: list[float]
-    """Copies of each message that reach a node, on average: 1, unless flooded."""
-    forward_ms: float
-    relay_wait: dict[tuple[int, int, int], float]
-    """(round, sender, node) -> ms: routed, on the whole way to node; gossip, at node."""
-    busy: float
-    """Probability that an operation waits behind others."""
-    cpu_wait: list[float]
-    nic_wait: list[float]
-    """Mean waits of each replica behind other operations."""
-    relay_behind: dict[tuple[int, int], float]
-    """(sender, receiver) -> mean wait behind other operations at the relays of a unicast message."""
-    slowed: dict[tuple[int, int], float]
-    """(round, node) -> how much later its messages have been handled because others' come in between."""
-    commit_round: int
-    commit_need: int
-    client_need: int
-    columns: int
-    """By which messages are counted."""
-    honest: frozenset[int]
-    dropping: frozenset[int] = frozenset()
-    """Nodes that pass nothing on, besides the silent ones."""
-    hold_ms: dict[int, float] = field(default_factory=dict)
-    """By how much a node's own messages leave late."""
-    invalid: dict[int, int] = field(default_factory=dict)
-    """Invalid messages that a node sends after each of its own to replicas."""
-
-    @cached_property
-    def proposal(self) -> int:
-        """Place of the last proposal."""
-        return max(place for place, table in enumerate(self.rounds) if table["column"] == PROPOSAL)
-
-    @cached_property
-    def around(self) -> dict[int, list[int]]:
-        """Neighbours of each node, in the order of its links."""
-        ordered = sorted(self.links, key=lambda ends: self.links[ends].number)
-        return {node: [v for u, v in ordered if u == node] for node in range(self.nodes)}
-
-
-@dataclass
-class Message:
-    """A message on its way to one receiver, and where its time goes."""
-
-    sender: int
-    round: int
-    arrival: float
-    parts: dict[str, float] = field(default_factory=dict)
-    repeats: int = 0
-    counts: bool = True
-
-
-@dataclass
-class Replica:
-    ready: float
-    cores: list[float]
-    uplink_free: float = 0.0
-    downlink_free: float = 0.0
-    left_over: list[Message] = field(default_factory=list)
-    surplus: int = 0
-    """Messages sent to it beyond those that its rounds needed, whether they ever come or not."""
-
-    def compute(self, ready: float, duration: float) -> tuple[float, float]:
-        """Run a job on the core that is free first; returns its begin and end."""
-        core = self.cores.index(min(self.cores))
-        begin = max(ready, self.cores[core])
-        self.cores[core] = begin + duration
-        return begin, begin + duration
-
-
-@dataclass(frozen=True)
-class Result:
-    latency_ms: float
-    commit_ms: float
-    sent: list[int]
-    useful: list[int]
-    repeats: list[int]
-    breakdown_ms: list[float]
-    """In the order of `PARTS`."""
-    last_ms: float
-    """The latest time at which anything was finished; the scale of what single precision may be off."""
-    violated: bool
-    close: list[float]
-    """How near messages came to the end of their receiver's round, for those that did not decide it, ms."""
+from tests.reference.delay_twin import CLIENT, INF, OPERATION, exponential, single, stream_key, threefry, uniform, unit
+from tests.reference.rounds_model import PARTS, PROPOSAL, Cluster, Link, Message, Replica, Result
 
 
 def kth(values: list[float], k: int) -> float:
@@ -168,6 +43,8 @@ class Operation:
         self.replicas = {i: Replica(0.0, [0.0] * cluster.cores) for i in live}
         self.history: list[dict[int, float]] = []
         self.starts: dict[int, list[float]] = {}
+        self.bursts: dict[int, list[tuple[float, int, int, int, float, float]]] = {}
+        """Host -> bursts of its nodes: when the first copy is ready for the line; round and sender; copies; line and step, ms."""
         self.out: dict[int, float] = {}
         self.deciding: list[dict[int, Message | None]] = []
         self.sent, self.useful, self.repeats = [0] * count, [0] * count, [0] * count
@@ -259,7 +136,7 @@ class Operation:
             message.parts["propagation"] += travel
             message.parts["retransmission"] += extra
             message.parts["transmission"] += table["bytes"] * link.ms_per_byte
-            message.parts["cpu"] += cluster.forward_ms if previous != root else 0.0
+            message.parts["cpu"] += cluster.forward_ms * cluster.slow[previous] if previous != root else 0.0
             message.repeats += losses
             node, hop = previous, hop + 1
         message.arrival = leave + sum(message.parts.values())
@@ -292,14 +169,53 @@ class Operation:
             if replica.ready == INF:
                 continue
             self.sent[r] += 1 if table["kind"] == "to_client" else len(table["addressed"][i])
-            copies = self.copies(r, i)
-            begin, _ = replica.compute(replica.ready, table["sign"] + copies * table["send"])
+            copies, sign, send = self.copies(r, i), table["sign"] * cluster.slow[i], table["send"] * cluster.slow[i]
+            begin, _ = replica.compute(replica.ready, sign + copies * send)
             hold_ms = cluster.hold_ms.get(i, 0.0)
-            self.out[i] = begin + table["sign"] + table["send"] + self.waits(0) * cluster.nic_wait[i] + hold_ms
+            self.out[i] = begin + sign + send + hold_ms
+            self.out[i] += self.waits(0) * cluster.nic_wait[i] if cluster.host is None else 0.0
             self.starts[i] = []
-            for k in range(copies):
-                self.starts[i].append(max(self.out[i] + k * table["send"], replica.uplink_free))
+            for k in range(copies if cluster.host is None else 0):
+                self.starts[i].append(max(self.out[i] + k * send, replica.uplink_free))
                 replica.uplink_free = self.starts[i][k] + table["bytes"] * cluster.uplink[i]
+        if cluster.host is not None:
+            self.share_lines(r)
+
+    def share_lines(self, r: int) -> None:
+        """Let the bursts of a host's nodes take its line one after the other, by their beginnings."""
+        cluster, table = self.cluster, self.cluster.rounds[r]
+        taken: dict[int, tuple[float, list[bool]]] = {}
+        for i, out in self.out.items():
+            flooded = cluster.dissemination == "gossip" and table["kind"] == "among"
+            far = [cluster.leaves_host(i, to if flooded else cluster.first_hop(i, to)) for to in self.goals(r, i)]
+            begin = out + (far.index(True) if any(far) else 0) * table["send"] * cluster.slow[i]
+            begin += self.waits(0) * cluster.nic_wait[i]
+            line = table["bytes"] * cluster.uplink[i]
+            step = max(line, table["send"] * cluster.slow[i])
+            self.bursts.setdefault(cluster.host[i], []).append((begin, r, i, sum(far), line, step))
+            taken[i] = begin, far
+        for i, (begin, far) in taken.items():
+            free, send, place = 0.0, table["send"] * cluster.slow[i], 0
+            before = sorted(burst for burst in self.bursts[cluster.host[i]] if burst[:3] < (begin, r, i))
+            for start, _, _, copies, line, step in before:
+                if copies:
+                    free = max(start + (copies - 1) * step, max(start, free) + (copies - 1) * line) + line
+            for k, leaves in enumerate(far):
+                ready = self.out[i] + k * send
+                self.starts[i].append(
+                    max(ready, max(begin, free) + place * table["bytes"] * cluster.uplink[i]) if leaves else ready
+                )
+                place += leaves
+
+    def goals(self, r: int, i: int) -> list[int]:
+        """Where the copies of sender i's message go, one after the other."""
+        cluster, table, n = self.cluster, self.cluster.rounds[r], self.cluster.nodes
+        if table["kind"] == "to_client":
+            return [self.client]
+        each = sorted(table["addressed"][i], key=lambda to: (to - i) % n)
+        if cluster.dissemination == "gossip":
+            each = cluster.around[i]
+        return each * (1 + cluster.invalid.get(i, 0))
 
     def copies(self, r: int, i: int) -> int:
         table = self.cluster.rounds[r]
@@ -312,6 +228,9 @@ class Operation:
         """Carry the messages of a round among replicas, and complete it where enough arrive."""
         cluster, table = self.cluster, self.cluster.rounds[r]
         flooded = {i: self.flood(r, i) for i in self.starts} if cluster.dissemination == "gossip" else {}
+        taken_in = {}
+        if len(table["senders"]) == 1 and cluster.host is not None and not flooded:
+            taken_in = self.share_downlinks(r, table["senders"][0])
         for j in table["receivers"]:
             if table["need"][j] == 0:
                 continue
@@ -324,9 +243,21 @@ class Operation:
                 if i in self.starts:
                     valid = flooded[i][j] if flooded else self.unicast(r, i, j)
                     valid.counts = self.counted(r, i, j)
+                    if valid.counts:
+                        valid.arrival = taken_in.get(j, valid.arrival)
                     messages += [valid, *(self.invalid(r, j, valid, again) for again in range(1, invalid + 1))]
             self.repeats[r] += sum(message.repeats for message in messages)
             self.complete(r, j, [message for message in messages if message.arrival < INF], expected)
+
+    def share_downlinks(self, r: int, i: int) -> dict[int, float]:
+        """When hosts have taken in the messages of the only sender of a round, one after the other; those from other hosts."""
+        cluster, table, free, taken_in = self.cluster, self.cluster.rounds[r], {}, {}
+        came = [(self.unicast(r, i, j).arrival, j) for j in table["receivers"] if i in self.starts and self.counted(r, i, j)]
+        for arrival, j in sorted(came):
+            host, before = cluster.host[j], i if cluster.dissemination == "direct" else cluster.before.get((i, j), j)
+            if cluster.host[before] != host:
+                free[host] = taken_in[j] = max(arrival, free.get(host, -INF) + table["bytes"] * cluster.downlink[j])
+        return taken_in
 
     def invalid(self, r: int, j: int, valid: Message, again: int) -> Message:
         """The `again`-th invalid message that follows a valid one to j."""
@@ -334,7 +265,11 @@ class Operation:
         if cluster.dissemination == "direct":
             message = self.unicast(r, i, j, again)
         else:
-            spacing = max(table["send"], table["bytes"] * cluster.uplink[i]) * self.copies(r, i) / (1 + cluster.invalid[i])
+            spacing = (
+                max(table["send"] * cluster.slow[i], table["bytes"] * cluster.uplink[i])
+                * self.copies(r, i)
+                / (1 + cluster.invalid[i])
+            )
             message = Message(i, r, valid.arrival + again * spacing, {}, valid.repeats)
         message.counts = False
         return message
@@ -375,14 +310,20 @@ class Operation:
         around = cluster.around[node]
         if node == i:
             return list(zip(around, self.starts[i], strict=False))
-        step = max(table["send"], table["bytes"] * cluster.uplink[node])
+        send, line = table["send"] * cluster.slow[node], table["bytes"] * cluster.uplink[node]
         held = cluster.relay_wait.get((r, i, node), 0.0)
+        line_wait = self.waits(1) * cluster.nic_wait[node] if cluster.relay_behind else 0.0
         if cluster.relay_behind:
-            held += self.waits(1) * (cluster.cpu_wait[node] + cluster.nic_wait[node])
-        at = arrived + cluster.forward_ms + held
-        onward = [to for to in around if to != cluster.before[i, node]]
-        back = sum(to in onward for to in around[: around.index(cluster.before[i, node])])
-        return [(to, at + k * step) for k, to in enumerate(onward)] + [(cluster.before[i, node], at + back * step)]
+            held += self.waits(1) * cluster.cpu_wait[node]
+        at = arrived + cluster.forward_ms * cluster.slow[node] + held
+        came_from, leaves = cluster.before[i, node], []
+        for place, to in enumerate(around):
+            earlier = [other for other in around[:place] if other != came_from]
+            far = [other for other in earlier if cluster.leaves_host(node, other)]
+            lines = len(far) if cluster.leaves_host(node, to) else 0
+            waited = line_wait if cluster.leaves_host(node, to) else 0.0
+            leaves.append((to, at + waited + max(len(earlier) * send, lines * line)))
+        return leaves
 
     def flood_parts(self, r: int, i: int, j: int, arrival: float) -> dict[str, float]:
         """Parts of a flooded message by its undisturbed path; what detours and losses add counts as propagation."""
@@ -396,8 +337,8 @@ class Operation:
             if previous == i:
                 waiting += leave - self.out[i]
             else:
-                parts["cpu"] += cluster.forward_ms
-                waiting += leave - cluster.forward_ms
+                parts["cpu"] += cluster.forward_ms * cluster.slow[previous]
+                waiting += leave - cluster.forward_ms * cluster.slow[previous]
             node = previous
         parts["propagation"] = max(0.0, arrival - self.out[i] - waiting - parts["transmission"] - parts["cpu"])
         return parts
@@ -405,7 +346,7 @@ class Operation:
     def complete(self, r: int, j: int, messages: list[Message], expected: int) -> None:
         """Pass arrivals through downlink and CPU, first come first served, until the round's need is met."""
         cluster, table, replica = self.cluster, self.cluster.rounds[r], self.replicas[j]
-        in_ms = table["bytes"] * cluster.downlink[j] * cluster.receptions[j]
+        in_ms = table["bytes"] * cluster.downlink[j] * cluster.receive_line.get((r, j), cluster.receptions[j])
 
         def decides(message: Message) -> bool:
             return message.round == r and message.counts
@@ -425,7 +366,7 @@ class Operation:
             finished, last = INF, None
         time = max(finished, replica.ready)
         if time < INF and table["quorum"] > 0.0:
-            _, time = replica.compute(time, table["quorum"])
+            _, time = replica.compute(time, table["quorum"] * cluster.slow[j])
         self.deciding[r][j] = last if finished > replica.ready else None
         replica.ready = time + self.waits(0) * cluster.cpu_wait[j] + cluster.slowed.get((r, j), 0.0)
         counting = [message for message in messages if message.counts]
@@ -461,14 +402,14 @@ class Operation:
             table = self.cluster.rounds[r]
             message = last if node is None else self.deciding[r].get(node)
             if node in self.deciding[r] and table["kind"] == "among":
-                total["cpu"] += table["quorum"]
+                total["cpu"] += table["quorum"] * self.cluster.slow[node]
             if message is None:
                 continue
             for part, value in message.parts.items():
                 total[part] += value
-            total["cpu"] += table["sign"] + table["send"] if table["kind"] != "to_primary" else 0.0
             total["cpu"] += table["handle"][node] if node is not None else 0.0
             node = message.sender
+            total["cpu"] += (table["sign"] + table["send"]) * self.cluster.slow[node] if table["kind"] != "to_primary" else 0.0
         total["queueing"] = max(0.0, latency - sum(total.values()))
         return list(total.values())
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from prsm_scale.capacity import work_of
-from prsm_scale.waiting import _complete_ms, loaded, queue_waits
+from prsm_scale.courses import complete_ms
+from prsm_scale.waiting import loaded, queue_waits
 from tests.support import system_of
 
 SIGMAS = 5.0
@@ -56,8 +57,8 @@ def test_others_that_come_in_between_slow_a_burst_down():
     dense, sparse = np.linspace(0.0, 10.0, 101)[:, None], np.linspace(0.0, 1000.0, 101)[:, None]
     need = np.array([101])
     for rho in (0.0, 0.5):
-        assert _complete_ms(dense, 1.0, need, 0.1, np.array([rho]))[0] == pytest.approx(10.1 + 10.0 * rho)
-        assert _complete_ms(sparse, 1.0, need, 0.1, np.array([rho]))[0] == pytest.approx(1000.1)
+        assert complete_ms(dense, 1.0, need, 0.1, np.array([rho]))[0] == pytest.approx(10.1 + 10.0 * rho)
+        assert complete_ms(sparse, 1.0, need, 0.1, np.array([rho]))[0] == pytest.approx(1000.1)
 
 
 def test_an_idle_system_is_left_as_it_is_and_a_busy_one_waits_more():
