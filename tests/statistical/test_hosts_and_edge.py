@@ -151,7 +151,7 @@ def test_a_quarter_of_the_cpu_takes_four_times_as_long(engine, authentication):
 def test_a_slow_relay_forwards_slowly(engine, dissemination):
     """A ring, where of messages that coincide rounding decides which is first, so that only nearly all is four times as long.
 
-    Seen failing where relays kept their pace.
+    Seen failing where the work of relays kept its pace.
     """
     settings = CPU_ONLY | {"nodes": 7, "topology": "ring", "dissemination": dissemination}
     one, other = (simulated(engine, **settings, **more) for more in ({}, EDGE | NO_LINES | {"edge_share": 1.0}))
@@ -218,7 +218,7 @@ AGREEING = [
 
 @pytest.mark.parametrize("case", AGREEING, ids=lambda case: "-".join(map(str, case.values())))
 def test_engines_agree(case):
-    """Capacity within 3 %, and at rest the mean within 3 % besides chance; seen failing, by 10 to 40 %, with lines unshared."""
+    """Capacity within 3 %, and at rest the mean within 3 % besides chance; seen failing where work was booked on own lines."""
     rest, events = (simulated(engine, **case, rate=0.0, operations=800) for engine in ENGINES)
     one, other = rest.row, events.row
     assert one["saturation_ops_per_second"] == pytest.approx(other["saturation_ops_per_second"], rel=0.03)
