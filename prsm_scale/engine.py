@@ -34,7 +34,7 @@ from prsm_scale.places import Place
 from prsm_scale.system import Plan, System, build_system, make_plan, relay_centrality
 from prsm_scale.views import serving_views
 
-MOST_MESSAGES = 4_000_000_000
+MOST_MESSAGES = 1_000_000_000
 _MOST_PLACES, _PLACEMENTS = 64, 1000
 """Placements of faulty replicas that are simulated at most for the sake of precision, and that are looked at without."""
 _OVERLOADED, _STARTS = 8 * LANES, 4
@@ -274,7 +274,7 @@ class _Job:
         """Operations simulated at first: where primaries rotate, so many that each start is among them, if that is possible."""
         place = self.places[0]
         starts = place.serving.size if place.rotates and not self.varied else 0
-        return max(FIRST, min(LANES * starts, MOST_MESSAGES // (4 * cost)))
+        return max(FIRST, min(LANES * starts, MOST_MESSAGES // cost))
 
     def failover(self) -> tuple[float, float] | None:
         """View changes and latency of the first operation of a run, averaged over placements of faulty replicas.

@@ -53,7 +53,7 @@ ONLY_WITH: dict[str, tuple[str, str]] = {
 
 YOUNG = frozenset({
     "replicas_per_host", "host_cores", "bridge_delay_ms", "edge_share", "edge_delay_ms", "edge_uplink_mbps", "edge_downlink_mbps",
-    "edge_loss", "edge_cpu_share", "max_memory_mb", "max_cpu_percent",
+    "edge_loss", "edge_cpu_share", "max_memory_mb", "max_cpu_percent", "warmup_s",
 })  # fmt: skip
 """Settings younger than stored results: at their defaults they leave a scenario's digest as it was without them."""
 

@@ -67,24 +67,32 @@ def wait_factor(keys, busy, where):
 
 
 @inlined
+def _onward_from(rounds, paths, machines, scratch, r, i, node):
+    """When `node` can pass sender i's message on."""
+    arrived = load(scratch.wave_ms, node * LANES)
+    if node == i:
+        return arrived
+    held = paths.forward_ms * machines.slow[node]
+    slot = rounds.relay_slot[r]
+    if slot >= 0:
+        held += paths.relay_ms[slot, i * machines.in_ms_per_byte.size + node]
+    arrived = arrived + held
+    if machines.relay_wait_ms.size > 1:
+        nic_ms = np.float32(0.0) if machines.shared else machines.nic_wait_ms[node]
+        arrived = arrived + load(scratch.wait, LANES) * (machines.cpu_wait_ms[node] + nic_ms)
+    return arrived
+
+
+@inlined
 def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
     """Pass sender i's message on from `node` to its neighbours; true if that was sooner for any."""
     n = machines.in_ms_per_byte.size
     size, send = rounds.bytes[r], rounds.send_ms[r * n + node]
-    slot = rounds.relay_slot[r]
-    arrived = load(scratch.wave_ms, node * LANES)
+    arrived = _onward_from(rounds, paths, machines, scratch, r, i, node)
     came_from, back = -1, -1
     if node != i:
         came_from = paths.source[paths.last_edge[i * n + node]]
         back = line_place_back(paths, machines, node, came_from)
-        held = paths.forward_ms * machines.slow[node]
-        if slot >= 0:
-            held += paths.relay_ms[slot, i * n + node]
-        arrived = arrived + held
-        if machines.relay_wait_ms.size > 1:
-            waited = load(scratch.wait, LANES)
-            nic_ms = np.float32(0.0) if machines.shared else machines.nic_wait_ms[node]
-            arrived = arrived + waited * (machines.cpu_wait_ms[node] + nic_ms)
     line = size * machines.out_ms_per_byte[node]
     step = max(send, line)
     start = load(scratch.lane, 0)

@@ -17,6 +17,7 @@ from prsm_scale.analysis.differences import holm
 from prsm_scale.analysis.identity import by_identity, rows_of
 from prsm_scale.analysis.trends import mann_kendall, theil_sen
 from prsm_scale.errors import UsageError, one_of
+from prsm_scale.host_columns import HOST_FILE
 from prsm_scale.reading import JOURNAL, TABLE
 from prsm_scale.store import StoredRun, load
 
@@ -304,7 +305,7 @@ def _kind(place: Path) -> str:
         if (place / JOURNAL).is_file() or (place / TABLE).is_file():
             return "run"
         return "other" if any(place.glob("*.parquet")) else ""
-    return "run" if place.suffix == ".parquet" else ""
+    return "run" if place.suffix == ".parquet" and not place.name.endswith(HOST_FILE) else ""
 
 
 def _trends(runs: Sequence[PastRun], metrics: Sequence[str]) -> tuple[Trend, ...]:

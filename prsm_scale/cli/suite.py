@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prsm_scale.cli.options import SectionCommand, SectionOption
 from prsm_scale.cli.output import terminal
 from prsm_scale.cli.scaling_tests import TEST_OPTIONS, run_tests
 
+if TYPE_CHECKING:
+    from prsm_scale.controller.config import ScalingTestConfig
+
 
 def _run(only: str | None, listing: bool, **options: Any) -> None:
-    from prsm_scale.controller.configurations import choose, told_configs
+    from prsm_scale.controller.configurations import choose, comprehensive_scaling_configs
 
-    told = told_configs()
-    chosen = choose([config for config, _ in told], only) if only else [config for config, _ in told]
+    configs = comprehensive_scaling_configs()
+    chosen = choose(configs, only) if only else configs
     if listing:
-        _list([(config, about) for config, about in told if config in chosen])
-        return
-    run_tests(chosen, command="suite", **options)
+        _list(chosen)
+    else:
+        run_tests(chosen, command="suite", **options)
 
 
-def _list(told: list[tuple[Any, str]]) -> None:
+def _list(configs: list[ScalingTestConfig]) -> None:
     from prsm_scale.report.tables import plain_table
 
-    columns = ("configuration", "nodes", "topology", "profile", "network", "byzantine", "1/s", "what it tells")
     rows = [
         (
-            config.name,
-            ",".join(map(str, config.node_counts)),
-            config.network_topology.value,
-            config.resource_profile.value,
-            ",".join(one.value for one in config.network_conditions),
-            ",".join(f"{ratio:g}" for ratio in config.ratios),
-            f"{config.target_operations_per_second:g}",
-            about,
+            one.name,
+            ", ".join(map(str, one.node_counts)),
+            ", ".join([one.network_topology, one.resource_profile, *one.network_conditions]),
         )
-        for config, about in told
+        for one in configs
     ]
-    terminal().print(plain_table(columns, rows, left=(*columns[:6], columns[-1])))
+    terminal().print(plain_table(("configuration", "nodes", "system"), rows, left=("configuration", "nodes", "system")))
 
 
 command = SectionCommand(

@@ -74,6 +74,13 @@ def _file_name(value: Any, info: Any) -> str:
     return value
 
 
+def _nodes(value: Any) -> list[int]:
+    try:
+        return list(parse_nodes(value))
+    except UsageError as error:
+        raise UsageError("node_counts", error.value, error.allowed) from None
+
+
 class ScalingTestConfig(Checked):
     """One configuration of the scaling tests.
 
@@ -119,7 +126,7 @@ class ScalingTestConfig(Checked):
 
     name: Annotated[str, BeforeValidator(_file_name)]
     environment: Annotated[ScalingEnvironment, _enumeration(ScalingEnvironment)] = ScalingEnvironment.LOCAL_SIMULATION
-    node_counts: Annotated[list[int], BeforeValidator(lambda value: list(parse_nodes(value)))]
+    node_counts: Annotated[list[int], BeforeValidator(_nodes)]
     resource_profile: Annotated[ResourceProfile, _enumeration(ResourceProfile)] = ResourceProfile.STANDARD
     network_topology: Annotated[NetworkTopology, _enumeration(NetworkTopology)] = NetworkTopology.MESH
     network_conditions: Annotated[list[NetworkCondition], _several(NetworkCondition)] = Field(default=[NetworkCondition.WAN])

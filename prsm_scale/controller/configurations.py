@@ -19,12 +19,7 @@ DEMO: Final = {"name": "scaling_demo", "node_counts": [10, 25, 50], "byzantine_r
 
 def comprehensive_scaling_configs() -> list[ScalingTestConfig]:
     """The twelve configurations of the suite, in the order in which it runs them."""
-    return [ScalingTestConfig(**values) for _, values in _ready()]
-
-
-def told_configs() -> list[tuple[ScalingTestConfig, str]]:
-    """The same, each with a line about it."""
-    return [(ScalingTestConfig(**values), about) for about, values in _ready()]
+    return [ScalingTestConfig(**values) for values in _ready()]
 
 
 def choose(configs: list[ScalingTestConfig], only: str) -> list[ScalingTestConfig]:
@@ -72,15 +67,15 @@ def read_config_file(path: str | Path) -> ScalingTestConfig:
     return ScalingTestConfig(**values)
 
 
-def _ready() -> Iterator[tuple[str, dict[str, Any]]]:
+def _ready() -> Iterator[dict[str, Any]]:
     for table in read_toml(str(files("prsm_scale") / "data" / _FILE), "configurations")["tests"]:
-        about, each, limits = table.pop("about"), table.pop("each", None), table.pop("limits", {})
+        each, limits = table.pop("each", None), table.pop("limits", {})
         if each is None:
-            yield about, table
+            yield table
             continue
         ((axis, values),) = each.items()
         for value in values:
-            yield about, _filled(table, {axis: value}) | {axis: value} | limits.get(value, {})
+            yield _filled(table, {axis: value}) | {axis: value} | limits.get(value, {})
 
 
 def _filled(value: Any, words: Mapping[str, str]) -> Any:
