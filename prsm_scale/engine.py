@@ -42,6 +42,8 @@ _OVERLOADED, _STARTS = 8 * LANES, 4
 _GOLDEN = 0.6180339887498949
 _COPY = 1 << 20
 """Added to an operation's number for each further start."""
+_PLACE_MESSAGES = 2_400_000
+"""Messages that take about as long as it takes to make a place."""
 _CALL_MESSAGES = 12_000_000
 _SCRATCH_BYTES = 1_200_000_000
 
@@ -194,7 +196,7 @@ class _Job:
         self.per_ms = plan.scenario.proposals_per_ms
         self.places: list[Place] = []
         self.parts: list[Operations] = []
-        self.done, self.starts = 0, 1
+        self.done, self.starts, self.each = 0, 1, LANES
 
     @property
     def systems(self) -> list[System]:
@@ -214,9 +216,11 @@ class _Job:
     def _make_places(self, count: int) -> None:
         """Make the first so many places, one for all where faulty replicas do not differ; waits follow from the first one's."""
         if not self.places:
-            self.places.append(Place(self.plan, 0, self.centrality, self.per_ms))
+            self.places.append(Place(self.plan, 0, self.centrality, self.per_ms, self.runner))
         more = range(len(self.places), count if self.varied else 1)
-        self.places += self.runner.each(lambda k: Place(self.plan, k, self.centrality, self.per_ms, self.places[0]), more)
+        self.places += self.runner.each(
+            lambda k: Place(self.plan, k, self.centrality, self.per_ms, Crew(1), self.places[0]), more
+        )
 
     def _run(self, number: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Operations:
         turns = self.places[number].turns(replicate, operation)
@@ -232,7 +236,7 @@ class _Job:
             operation = group // replicates * LANES + index % LANES
             self.parts.append(self._run(0, (group % replicates).astype(np.uint32), operation.astype(np.uint32)))
         else:
-            each = LANES if self.plan.scenario.operations is None else -(-count // replicates)
+            each = self.each if self.plan.scenario.operations is None else -(-count // replicates)
             known = len(self.parts)
             sizes = [min(each, count - begin) for begin in range(0, count, each)][: max(_MOST_PLACES, replicates) - known]
             self._make_places(known + len(sizes))
@@ -259,6 +263,7 @@ class _Job:
             self.extend(_OVERLOADED)
             return
         cost = message_cost(self.places[0].system)
+        self.each = LANES * int(np.clip(_PLACE_MESSAGES // (LANES * cost), 1, 3))
         most = max(FIRST, min(MOST, MOST_MESSAGES // cost))
         count = self._first(cost)
         while count > 0:

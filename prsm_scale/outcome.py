@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prsm_scale.axes import Engine
 from prsm_scale.capacity import Work
+from prsm_scale.crew import Crew as Crew
+from prsm_scale.crew import Stopped as Stopped
 from prsm_scale.system import Plan, System
 
 FIRST, MOST = 400, 50_000
@@ -24,45 +24,12 @@ The first are as many as bound the 99th percentile from above: 0.99**400 < 0.025
 _GROWTH = 1.15
 """Margin on the number of operations that the variance seen so far asks for."""
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 
 class Progress(Protocol):
     """What is called as work gets done, from any thread."""
 
     def __call__(self, done: int, needed: int, messages: int = 0, /) -> None:
         """Take operations done since the last call, operations known to be needed, and messages simulated since the last call."""
-
-
-class Stopped(Exception):
-    """The caller asked to stop."""
-
-
-@dataclass
-class Crew:
-    """Threads that share work, and the switch that stops them."""
-
-    threads: int
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """Results of `work` on every item, in their order; if one fails, the others are told to stop and waited for."""
-        with ThreadPoolExecutor(max(1, min(self.threads, len(items)))) as pool:
-            futures = [pool.submit(work, item) for item in items]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-            except BaseException:
-                self.stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-        return [future.result() for future in futures]
-
-    def check(self) -> None:
-        """Raise `Stopped` once the others are to stop."""
-        if self.stop.is_set():
-            raise Stopped
 
 
 @dataclass(frozen=True, eq=False)

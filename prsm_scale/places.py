@@ -14,6 +14,7 @@ from prsm_kernels.codes import AMONG_REPLICAS
 from prsm_kernels.rng import DOMAIN_PRIMARY
 from prsm_scale.behaviours import PrimaryPolicy
 from prsm_scale.capacity import Work, bounding_replicas, work_of
+from prsm_scale.crew import Crew
 from prsm_scale.faults import varies
 from prsm_scale.system import Plan, System, build_system, with_first_primary
 from prsm_scale.views import serving_views
@@ -43,7 +44,13 @@ class Place:
     queues: Queues | None
 
     def __init__(
-        self, plan: Plan, replicate: int, centrality: NDArray[np.float64] | None, per_ms: float, like: Place | None = None
+        self,
+        plan: Plan,
+        replicate: int,
+        centrality: NDArray[np.float64] | None,
+        per_ms: float,
+        crew: Crew,
+        like: Place | None = None,
     ) -> None:
         self.plan = plan
         self.idle = build_system(plan, replicate, centrality)
@@ -52,7 +59,7 @@ class Place:
         self._known = {self.idle.first_primary: (self.idle, work_of(self.idle))}
         self.work = self._mean_work() if self.rotates and self.serving.size else self._from(self.idle.first_primary)[1]
         duration_ms = (plan.scenario.warmup_s + plan.scenario.duration_s) * 1000.0
-        self.queues = queues_of(self.idle, self.work, per_ms, duration_ms, like.queues if like else None)
+        self.queues = queues_of(self.idle, self.work, per_ms, duration_ms, crew, like.queues if like else None)
         self.system = behind(self.idle, self.work, per_ms, self.queues)
 
     def turns(self, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Iterator[Turn]:

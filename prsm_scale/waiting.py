@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels import path_sums, uniforms, virtual_waits
+from prsm_kernels import path_sums, sort_jobs, uniforms, virtual_waits
 from prsm_kernels.codes import AMONG_REPLICAS
 from prsm_kernels.rng import DOMAIN_WAITING
 from prsm_scale.capacity import Work
 from prsm_scale.courses import Course, Timeline, complete_ms, cpu_course, egress_course, timeline
+from prsm_scale.crew import Crew
 from prsm_scale.system import System
 
 Vector = NDArray[np.float64]
@@ -78,9 +79,11 @@ def queue_waits(course: Course, servers: int, per_ms: float) -> tuple[float, flo
 
 
 def _simulated(times: Vector, works: Vector, servers: int, end: float) -> tuple[float, float]:
-    kept = np.flatnonzero(times < end)
-    kept = kept[np.argsort(times[kept], kind="stable")]
-    mean, share = virtual_waits(times[kept], works[kept], np.zeros(servers))
+    size = times.size
+    keys, places, counts = np.empty(size, np.uint32), np.empty((2, size), np.int32), np.empty(2048, np.int64)
+    ordered, lasting = np.empty(size), np.empty(size)
+    jobs = sort_jobs(times, works, end, keys, places, counts, ordered, lasting)
+    mean, share = virtual_waits(ordered[:jobs], lasting[:jobs], np.zeros(servers))
     return float(mean), float(share)
 
 
@@ -103,7 +106,7 @@ class Queues:
 
 
 def queues_of(
-    system: System, work: Work, proposals_per_ms: float, duration_ms: float, like: Queues | None = None
+    system: System, work: Work, proposals_per_ms: float, duration_ms: float, crew: Crew, like: Queues | None = None
 ) -> Queues | None:
     """Queues of a system, None where hardly any resource is busy.
 
@@ -116,6 +119,8 @@ def queues_of(
         Poisson rate at which proposals come.
     duration_ms : float
         Length of the test, which bounds a queue that is about as busy as it can be.
+    crew : Crew
+        Who looks at several queues at once.
     like : Queues, optional
         Those of a system at the same rate in which the same is done by other replicas; they then stand for those of this one,
         a wait growing like the square of the work over what is left of the time (Pollaczek and Khinchine), and a probability
@@ -128,24 +133,24 @@ def queues_of(
     watched = watched_replicas(work, system.primary)
     line = timeline(system, watched)
 
-    def each(work_ms: Vector, course_of: Callable[..., Course], servers: int, known: Vector | None) -> Vector:
-        found = np.zeros((3, watched.size))
-        found[0] = proposals_per_ms * work_ms[watched]
-        for place, node in enumerate(watched):
-            if found[0, place] >= _IDLE:
-                course = course_of(system, line, place, int(node))
-                of_other = known[:, place] if known is not None and place < known.shape[1] else None
-                found[1:, place] = _bounded_waits(
-                    course, servers, proposals_per_ms, float(found[0, place]), duration_ms, of_other
-                )
-        return found
-
-    return Queues(
-        watched,
-        line,
-        each(work.cpu_ms, cpu_course, system.machines.cores, like.cpu if like else None),
-        each(work.egress_ms, egress_course, 1, like.nic if like else None),
+    resources: tuple[tuple[Vector, Callable[..., Course], int, Vector | None], ...] = (
+        (work.cpu_ms, cpu_course, system.machines.cores, like.cpu if like else None),
+        (work.egress_ms, egress_course, 1, like.nic if like else None),
     )
+
+    def at(task: tuple[int, int]) -> tuple[float, float, float]:
+        resource, place = task
+        work_ms, course_of, servers, known = resources[resource]
+        node = int(watched[place])
+        rho = float(proposals_per_ms * work_ms[node])
+        if rho < _IDLE:
+            return rho, 0.0, 0.0
+        of_other = known[:, place] if known is not None and place < known.shape[1] else None
+        return rho, *_bounded_waits(course_of(system, line, place, node), servers, proposals_per_ms, rho, duration_ms, of_other)
+
+    found = crew.each(at, [(resource, place) for resource in range(2) for place in range(watched.size)])
+    cpu, nic = np.array(found).reshape(2, watched.size, 3).transpose(0, 2, 1)
+    return Queues(watched, line, cpu, nic)
 
 
 def behind(system: System, work: Work, proposals_per_ms: float, queues: Queues | None) -> System:
@@ -171,7 +176,7 @@ def behind(system: System, work: Work, proposals_per_ms: float, queues: Queues |
 
 def loaded(system: System, work: Work, proposals_per_ms: float, duration_ms: float) -> System:
     """A system in which messages also wait behind those of other operations; see `queues_of` and `behind`."""
-    return behind(system, work, proposals_per_ms, queues_of(system, work, proposals_per_ms, duration_ms))
+    return behind(system, work, proposals_per_ms, queues_of(system, work, proposals_per_ms, duration_ms, Crew(1)))
 
 
 def _like(work_ms: Vector, watched: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ from .event_state import grow, make_state, record_margin
 from .event_types import EventLoad, EventState, EventTable
 from .events import begin_events, run_events
 from .lanes import LANES
-from .queueing import sort_lanes, virtual_waits
+from .queueing import sort_jobs, sort_lanes, virtual_waits
 from .quorum import kth_arrivals, kth_smallest
 from .rng import draw_bits, stream_key, threefry2x32, uniform_pairs, uniforms
 from .routing import count_transits, path_sums, queue_waits, relay_waits, shortest_paths
@@ -42,6 +42,7 @@ __all__ = [
     "sample_hops",
     "shortest_paths",
     "simulate",
+    "sort_jobs",
     "sort_lanes",
     "stream_key",
     "threefry2x32",

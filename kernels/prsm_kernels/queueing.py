@@ -24,6 +24,7 @@ from .lanes import (
 
 _CHUNK = 256
 _INF = np.float32(np.inf)
+_DIGIT = np.uint32(2047)
 _ONE = np.uint32(1)
 _ZERO = np.uint32(0)
 
@@ -239,3 +240,58 @@ def virtual_waits(times_ms, works_ms, free_ms):
         busy += spent
     span = times_ms[-1] - times_ms[0]
     return area / span, busy / span
+
+
+@kernel
+def sort_jobs(times_ms, works_ms, end_ms, keys, places, counts, sorted_times_ms, sorted_works_ms):
+    """Sort jobs by the time at which they come; those that come at the same time stay in their order.
+
+    By digits of the time, as 32 bits of the whole, then by insertion of what these leave undecided.
+
+    Parameters
+    ----------
+    times_ms, works_ms : ndarray of float64, shape (jobs,)
+        Times, 0 or more, in any order, and durations.
+    end_ms : float
+        Jobs that do not come before this are left out.
+    keys : ndarray of uint32, shape (jobs,)
+    places : ndarray of int32, shape (2, jobs)
+    counts : ndarray of int64, shape (2048,)
+        Working memory.
+    sorted_times_ms, sorted_works_ms : ndarray of float64, shape (jobs,)
+        Filled.
+
+    Returns
+    -------
+    int
+        Jobs kept.
+    """
+    scale = 4294967295.0 / end_ms
+    jobs, source = 0, 0
+    for i in range(times_ms.size):
+        if times_ms[i] < end_ms:
+            keys[i] = np.uint32(times_ms[i] * scale)
+            places[0, jobs] = i
+            jobs += 1
+    for step in range(3):
+        shift = np.uint32(11 * step)
+        counts[:] = 0
+        for k in range(jobs):
+            counts[(keys[places[source, k]] >> shift) & _DIGIT] += 1
+        below = 0
+        for digit in range(counts.size):
+            below, counts[digit] = below + counts[digit], below
+        for k in range(jobs):
+            place = places[source, k]
+            digit = (keys[place] >> shift) & _DIGIT
+            places[1 - source, counts[digit]] = place
+            counts[digit] += 1
+        source = 1 - source
+    for k in range(jobs):
+        time, work = times_ms[places[source, k]], works_ms[places[source, k]]
+        at = k
+        while at > 0 and sorted_times_ms[at - 1] > time:
+            sorted_times_ms[at], sorted_works_ms[at] = sorted_times_ms[at - 1], sorted_works_ms[at - 1]
+            at -= 1
+        sorted_times_ms[at], sorted_works_ms[at] = time, work
+    return jobs
