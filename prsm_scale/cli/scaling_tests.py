@@ -93,7 +93,7 @@ def _show(done: Sequence[tuple[ScalingTestResult, Path]], as_json: bool, quiet: 
 
 
 def _print(done: Sequence[tuple[ScalingTestResult, Path]]) -> None:
-    from prsm_scale.report.scaling_tests import recommendations, summary_table
+    from prsm_scale.report.scaling_tests import LEGEND, recommendations, summary_table
 
     console = terminal()
     if len(done) == 1:
@@ -110,6 +110,7 @@ def _print(done: Sequence[tuple[ScalingTestResult, Path]]) -> None:
             console.print(f"  {line}", soft_wrap=True)
     else:
         console.print(summary_table([result for result, _ in done]))
+        console.print(LEGEND, soft_wrap=True)
         console.print("\nwhat helped most, simulated:")
         for result, _ in done:
             console.print(f"  {result.config.name}: {recommendations(result)[0]}", soft_wrap=True)

@@ -13,37 +13,39 @@ if TYPE_CHECKING:
 
     from prsm_scale.controller.result import ScalingTestResult
 
-_COLUMNS = (
-    "configuration", "n", "at most 1/s", "efficiency", "mean latency ms", "success", "bottleneck", "recommended n", "seconds",
-)  # fmt: skip
+_COLUMNS = ("configuration", "best n", "max 1/s", "eff.", "mean ms", "success", "bottleneck", "s")
+LEGEND = (
+    "best n: recommended at most, of the largest; max 1/s and mean ms: from the smallest to the largest n; eff.: mean scaling "
+    "efficiency; success: the lowest over all n and faulty shares; s: seconds it took"
+)
+"""What the columns of `summary_table` mean."""
 
 
 def summary_table(results: Sequence[ScalingTestResult]) -> Table:
-    """One line a result, of its basis, at the smallest and the largest n."""
+    """One line a result, of its basis: the recommended n, then values at the smallest and the largest n."""
     return plain_table(_COLUMNS, [_line(one) for one in results], left=("configuration", "bottleneck"))
 
 
 def _line(result: ScalingTestResult) -> list[str]:
     rows = list(result.node_performance.items())
-    (least, first), (most, last) = rows[0], rows[-1]
+    (_, first), (largest, last) = rows[0], rows[-1]
     analysis = result.analyses[0]
     shares = [one for by_nodes in result.byzantine_resilience.values() for one in by_nodes.values() if one is not None]
-    tier = f"{percent(analysis.mean_efficiency)} {analysis.efficiency_tier}" if analysis.efficiency_tier else MISSING
+    most = result.recommended_max_nodes
     return [
         result.config.name,
-        f"{least:,}..{most:,}",
+        f"{f'{most:,}' if most else 'none'} of {largest:,}",
         _ends(first["saturation_ops_per_second"], last["saturation_ops_per_second"]),
-        tier,
+        percent(analysis.mean_efficiency) if analysis.mean_efficiency is not None else MISSING,
         _ends(first["mean_latency_ms"], last["mean_latency_ms"]),
         percent(min(shares)) if shares else MISSING,
         str(last["bottleneck"] or MISSING),
-        f"{result.recommended_max_nodes:,}" if result.recommended_max_nodes else "none",
-        f"{(result.end_time - result.start_time).total_seconds():.1f}",
+        f"{(result.end_time - result.start_time).total_seconds():.0f}",
     ]
 
 
 def _ends(first: float | None, last: float | None) -> str:
-    return f"{number(first)} to {number(last)}"
+    return f"{number(first)}..{number(last)}"
 
 
 def recommendations(result: ScalingTestResult) -> list[str]:
