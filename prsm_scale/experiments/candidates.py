@@ -95,8 +95,8 @@ class Candidate(Checked):
     only : dict
         Settings that a scenario has to have.
     words, caveat, caveats : str, str, dict of str to str
-        What to say of a change, and what it costs: of all values, and of single ones. In braces: value, count and first of a list,
-        faults, fault_model, fill_ms, cores and memory_mb of the changed scenario.
+        What to say of a change, and what it costs: of all values, and of single ones. In braces stand value, count and first of a
+        list, faults, fault_model, fill, cores and memory_mb of the changed scenario.
 
     Raises
     ------
@@ -176,7 +176,7 @@ class Candidate(Checked):
         return Change(self.family, self.words.format(**told), change.settings, caveat)
 
 
-_WORDS: Final = ("value", "count", "first", "faults", "fault_model", "fill_ms", "cores", "memory_mb")
+_WORDS: Final = ("value", "count", "first", "faults", "fault_model", "fill", "cores", "memory_mb")
 
 
 def _told(scenario: Scenario, value: Any) -> dict[str, Any]:
@@ -189,10 +189,16 @@ def _told(scenario: Scenario, value: Any) -> dict[str, Any]:
         "first": many[0],
         "faults": protocol.fault_threshold(scenario.nodes),
         "fault_model": protocol.fault_model,
-        "fill_ms": number(1000.0 * scenario.batch / scenario.rate) if scenario.rate else "unknown",
+        "fill": _time_to_fill(scenario),
         "cores": profile.cores,
         "memory_mb": f"{profile.memory_mb:g}",
     }
+
+
+def _time_to_fill(scenario: Scenario) -> str:
+    if scenario.clients or not scenario.rate:
+        return "as long as its clients take"
+    return f"{number(1000.0 * scenario.batch / scenario.rate)} ms at the offered load"
 
 
 def _others(_: Scenario, setting: str) -> list[str]:

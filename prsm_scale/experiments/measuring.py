@@ -146,7 +146,7 @@ def _latency(outcome: Outcome) -> Share | None:
 
 
 def _throughput(outcome: Outcome) -> Share | None:
-    """What operations say of the capacity: that of their placement of faulty replicas, or their time in the window, if it binds."""
+    """What operations say of the capacity: that of their placement of faulty replicas, or their time in a window that binds."""
     value = outcome.row["saturation_ops_per_second"]
     if not value:
         return None
@@ -173,7 +173,7 @@ def _place_capacity(outcome: Outcome, place: int) -> float:
 
 
 def _units(outcome: Outcome) -> NDArray[np.int64]:
-    """Independent groups of operations; each operation alone where there are too few: strata that they share make it worth more."""
+    """Independent groups of operations; each one alone where these are too few: the strata that they share make it worth more."""
     few = np.unique(outcome.clusters).size < _FEWEST_CLUSTERS
     return np.arange(outcome.clusters.size) if few and len(outcome.systems) == 1 else outcome.clusters
 

@@ -19,7 +19,7 @@ from prsm_scale.errors import UsageError, one_of
 from prsm_scale.experiments.candidates import Candidate, Change, load_candidates
 from prsm_scale.experiments.measuring import Measured, effect, measure
 from prsm_scale.experiments.planning import MAX_MESSAGES, Plan, Trial, plan_of, smallest_ratio
-from prsm_scale.experiments.results import Experiment, Recommendations, Recommended, UnderLoad, Verdict, verdict_of
+from prsm_scale.experiments.results import Experiment, Recommendations, Recommended, UnderLoad, Verdict, losses, verdict_of
 from prsm_scale.outcome import Crew
 from prsm_scale.progress import Progress
 
@@ -48,14 +48,14 @@ def recommend(
 ) -> Recommendations:
     """Simulate changes of the systems of a result, and tell which help.
 
-    Each change is simulated with the seed of the system as it is, so that both share their draws, on operations that meet no others.
-    So are the two best of different families together; and what helps most is simulated under the offered load as well.
+    Each change is simulated with the seed of the system as it is, so that both share their draws, on operations that meet no
+    others. So are the two best of different families together; what helps most is simulated under the offered load as well.
 
     Parameters
     ----------
     result : Run, StoredRun, DataFrame or path
-        Rows of SCENARIO_COLUMNS, or the folder or file of a run. Rows that differ in n alone are one system; of systems that differ
-        in the share of faulty replicas, the one with the smallest counts.
+        Rows of SCENARIO_COLUMNS, or the folder or file of a run. Rows that differ in n alone are one system; of systems that
+        differ in the share of faulty replicas, the one with the smallest counts.
     thresholds : Thresholds, optional
         What is asked of a system, which says at which n to look.
     nodes : int, optional
@@ -85,7 +85,7 @@ def recommend(
     plans = [plan_of(group, thresholds or Thresholds(), nodes, chosen, max_messages) for group in smallest_ratio(table)]
     clerk = _Clerk(threads or os.cpu_count() or 1, progress)
     clerk.total = sum(1 + sum(trial.scenario is not None for trial in plan.trials) for plan in plans if plan.alone)
-    systems = tuple(_Bench(plan, min_gain, clerk).recommended() for plan in plans)
+    systems = tuple(_recommended(plan, min_gain, clerk) for plan in plans)
     several = table["byzantine_ratio"].nunique() > 1
     note = _LOWEST_RATIO if several else "" if systems else "nothing to try: the result has no scenarios"
     return Recommendations(systems, min_gain, note)
@@ -162,60 +162,68 @@ class _Tried(NamedTuple):
 
     trial: Trial
     experiment: Experiment
+    found: Measured | None
+
+
+def ranked_by(plan: Plan) -> str:
+    """What a system lacks first: throughput, or latency where that alone fails."""
+    return "latency" if plan.asked.failed_conditions == ("latency",) else "throughput"
+
+
+def _recommended(plan: Plan, min_gain: float, clerk: _Clerk) -> Recommended:
+    failing = plan.asked.first_failing_node_count, plan.asked.failed_conditions
+    nothing = Recommended(plan.axes, None, *failing, ranked_by(plan), 0, {}, (), plan.note)
+    if plan.alone is None:
+        return nothing
+    (before,) = clerk.measured([plan.alone])
+    if isinstance(before, UsageError):
+        return replace(nothing, note=f"nothing to try: {before.lines[0]}")
+    return replace(
+        nothing,
+        node_count=plan.alone.nodes,
+        operations=plan.alone.operations or 0,
+        baseline=before.row,
+        experiments=_Bench(plan, plan.alone, before, min_gain, clerk).experiments(),
+    )
 
 
 class _Bench:
     """The experiments on one system."""
 
-    before: Measured
+    def __init__(self, plan: Plan, alone: Scenario, before: Measured, min_gain: float, clerk: _Clerk) -> None:
+        self.plan, self.alone, self.before, self.min_gain, self.clerk = plan, alone, before, min_gain, clerk
+        self.by = ranked_by(plan)
 
-    def __init__(self, plan: Plan, min_gain: float, clerk: _Clerk) -> None:
-        self.plan, self.min_gain, self.clerk = plan, min_gain, clerk
-        self.by = "latency" if plan.asked.failed_conditions == ("latency",) else "throughput"
-
-    def recommended(self) -> Recommended:
+    def experiments(self) -> tuple[Experiment, ...]:
         """Try everything, then the two best together, then the best under load."""
-        alone, asked = self.plan.alone, self.plan.asked
-        failing = asked.first_failing_node_count, asked.failed_conditions
-        nothing = Recommended(self.plan.axes, None, *failing, self.by, 0, {}, (), self.plan.note)
-        if alone is None:
-            return nothing
-        (before,) = self.clerk.measured([alone])
-        if isinstance(before, UsageError):
-            return replace(nothing, note=f"nothing to try: {before.lines[0]}")
-        self.before = before
         tried = self._tried(self.plan.trials)
-        tried += self._tried(self._together(tried))
-        loaded = self._under_load(self._ranked(tried))
-        experiments = tuple(one.experiment for one in self._ranked(loaded))
-        return replace(
-            nothing, node_count=alone.nodes, operations=alone.operations or 0, baseline=before.row, experiments=experiments
-        )
+        tried += self._together(tried)
+        return tuple(one.experiment for one in self._ranked(self._under_load(tried)))
 
     def _tried(self, trials: Sequence[Trial]) -> list[_Tried]:
         found = iter(self.clerk.measured([one.scenario for one in trials if one.scenario is not None]))
-        return [_Tried(one, self._experiment(one, one.why if one.scenario is None else next(found))) for one in trials]
+        return [self._told(one, one.why if one.scenario is None else next(found)) for one in trials]
 
-    def _experiment(self, trial: Trial, found: Measured | UsageError | str) -> Experiment:
-        change, nodes = trial.change, int(self.before.row["node_count"])
-        told = Experiment(change.family, change.words, nodes, change.settings, Verdict.NOT_APPLICABLE, caveat=change.caveat)
-        if not isinstance(found, Measured):
-            return replace(told, why=found if isinstance(found, str) else found.lines[0])
-        throughput, latency = effect(self.before.throughput, found.throughput), effect(self.before.latency, found.latency)
-        verdict, why = verdict_of(self.before, found, throughput, latency, self.min_gain)
-        if not found.feasible:
-            return replace(told, why=why)
-        return replace(
-            told,
-            verdict=verdict,
-            why=why,
-            throughput=throughput,
-            latency=latency,
-            success_before=self.before.success if self.before.feasible else None,
-            success_after=found.success,
-            bottleneck_before=self.before.row.get("bottleneck"),
-            bottleneck_after=found.row.get("bottleneck"),
+    def _told(self, trial: Trial, found: Measured | UsageError | str) -> _Tried:
+        change, before = trial.change, self.before
+        told = Experiment(
+            change.family, change.words, self.alone.nodes, change.settings, Verdict.NOT_APPLICABLE, caveat=change.caveat
         )
+        if not isinstance(found, Measured):
+            return _Tried(trial, replace(told, why=found if isinstance(found, str) else found.lines[0]), None)
+        verdict, why = verdict_of(before, found, self.min_gain)
+        told = replace(told, verdict=verdict, why=why)
+        if found.feasible:
+            told = replace(
+                told,
+                throughput=effect(before.throughput, found.throughput),
+                latency=effect(before.latency, found.latency),
+                success_before=before.success if before.feasible else None,
+                success_after=found.success,
+                bottleneck_before=before.row.get("bottleneck"),
+                bottleneck_after=found.row.get("bottleneck"),
+            )
+        return _Tried(trial, told, found)
 
     def _ranked(self, tried: Sequence[_Tried]) -> list[_Tried]:
         """By verdict, then by gain on what is asked for first, then by gain on the other."""
@@ -234,37 +242,48 @@ class _Bench:
         helping = [one for one in self._ranked(tried) if one.experiment.verdict is Verdict.HELPS]
         return list({one.trial.change.family: one for one in reversed(helping)}.values())[::-1]
 
-    def _together(self, tried: Sequence[_Tried]) -> list[Trial]:
-        """The two best changes that can be made together."""
-        for one, other in combinations((best.trial.change for best in self._best(tried)), 2):
+    def _together(self, tried: Sequence[_Tried]) -> list[_Tried]:
+        """The two best changes that can be made together, tried."""
+        for parts in combinations(self._best(tried), 2):
+            one, other = (part.trial.change for part in parts)
             if one.settings.keys() & other.settings.keys():
                 continue
-            caveat = "; ".join(filter(None, (one.caveat, other.caveat)))
             words, family = f"{one.words}, {other.words}", f"{one.family} + {other.family}"
+            caveat = "; ".join(filter(None, (one.caveat, other.caveat)))
             both = Change(family, words, {**one.settings, **other.settings}, caveat)
             try:
-                return [Trial(both, both.applied(self.plan.alone))] if self.plan.alone else []
+                return [self._better(parts, *self._tried([Trial(both, both.applied(self.alone))]))]
             except UsageError:
                 continue
         return []
 
+    def _better(self, parts: Sequence[_Tried], both: _Tried) -> _Tried:
+        """A combination, which helps only where it is better than each of its parts."""
+        for part in parts:
+            if part.found and both.found and verdict_of(part.found, both.found, self.min_gain)[0] is Verdict.NO_HELP:
+                told = replace(both.experiment, verdict=Verdict.NO_HELP, why=f"no better than {part.trial.change.words} alone")
+                return both._replace(experiment=told)
+        return both
+
     def _under_load(self, tried: Sequence[_Tried]) -> list[_Tried]:
-        """Simulate the best again at the offered load, where there is one that the system can be held against."""
-        rate, alone = self.plan.rate, self.plan.alone
+        """Simulate the best again at the offered load, if there is one."""
+        rate = self.plan.rate
         best = self._best(tried)[:_CONFIRMED] if rate > 0.0 and self.before.feasible else []
-        chosen = [one.trial.scenario for one in best if one.trial.scenario is not None]
-        if alone is None or not chosen:
+        if not best:
             return list(tried)
-        before, *after = self.clerk.measured([one.but(rate=rate) for one in (alone, *chosen)])
+        scenarios = [self.alone, *(one.trial.scenario for one in best if one.trial.scenario is not None)]
+        before, *after = self.clerk.measured([one.but(rate=rate) for one in scenarios])
         confirmed = {id(one): self._loaded(one, before, found) for one, found in zip(best, after, strict=True)}
         return [confirmed.get(id(one), one) for one in tried]
 
     def _loaded(self, one: _Tried, before: Measured | UsageError, after: Measured | UsageError) -> _Tried:
         if isinstance(before, UsageError) or isinstance(after, UsageError):
             return one
-        comparable = not (before.overloaded or after.overloaded)
-        latency = effect(before.latency, after.latency) if comparable else None
-        seen = replace(one.experiment, under_load=UnderLoad(self.plan.rate, latency, before.success, after.success))
-        verdict, why = verdict_of(before, after, one.experiment.throughput, latency or one.experiment.latency, self.min_gain)
-        # what helps alone may lose under load, not the other way round
-        return one._replace(experiment=replace(seen, verdict=verdict, why=why) if verdict is Verdict.TRADE_OFF else seen)
+        # above capacity latency grows while the test lasts, and tells nothing of the change
+        latency = None if before.overloaded or after.overloaded else effect(before.latency, after.latency)
+        under_load = UnderLoad(self.plan.rate, latency, before.success, after.success)
+        lost = losses(before, after, one.experiment.throughput, latency, self.min_gain)
+        told = replace(one.experiment, under_load=under_load)
+        if lost:
+            told = replace(told, verdict=Verdict.TRADE_OFF, why=f"under load {lost}")
+        return one._replace(experiment=told)

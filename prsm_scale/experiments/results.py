@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from prsm_scale.atomic import plain_data
-from prsm_scale.experiments.measuring import Effect, Measured
+from prsm_scale.experiments.measuring import Effect, Measured, effect
 from prsm_scale.wording import number, percent
 
 if TYPE_CHECKING:
@@ -110,13 +110,19 @@ class Experiment:
             yield f"saturation {number(one.before)} -> {number(one.after)} operations/s ({gain(one)})"
         if self.latency:
             yield f"mean latency {change(self.latency)}"
+        if told := self.loaded_words():
+            yield told
+
+    def loaded_words(self) -> str:
+        """Tell latency and success under load, or success alone where that changes; empty where there is nothing to tell."""
         load = self.under_load
         if load is not None:
-            told = f"{change(load.latency)}, " if load.latency else ""
+            latency = f"mean latency {change(load.latency)}, " if load.latency else ""
             success = f"success {percent(load.success_before)} -> {percent(load.success_after)}"
-            yield f"under {number(load.ops_per_second)} operations/s {told}{success}"
-        elif self.simulated and self.success_after != self.success_before:
-            yield f"success {percent(self.success_before)} -> {percent(self.success_after)}"
+            return f"under {number(load.ops_per_second)} operations/s {latency}{success}"
+        if self.simulated and self.success_after != self.success_before:
+            return f"success {percent(self.success_before)} -> {percent(self.success_after)}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -204,27 +210,29 @@ class Recommendations:
 
 
 def gain(effect: Effect) -> str:
-    """Write a ratio with its interval, ``x4.37 [4.31, 4.43]``; of an exact one the value alone.
+    """Write a ratio with its interval, ``x4.37 [4.31, 4.43]``; the value alone where no digit of it is in doubt.
 
     Examples
     --------
     >>> gain(Effect(14.0, 61.2, 4.37, 4.31, 4.43, "paired"))
     'x4.37 [4.31, 4.43]'
     """
-    ends = "" if effect.basis == "exact" else f" [{number(effect.low)}, {number(effect.high)}]"
-    return f"x{number(effect.ratio)}{ends}"
+    return f"x{_with_ends(*map(number, (effect.ratio, effect.low, effect.high)))}"
 
 
 def change(effect: Effect) -> str:
-    """Write a relative change with its interval, ``-23 % [-25, -21]``.
+    """Write a relative change with its interval, ``-23 % [-25, -21]``; the value alone where no digit of it is in doubt.
 
     Examples
     --------
     >>> change(Effect(100.0, 77.0, 0.77, 0.75, 0.79, "paired"))
     '-23 % [-25, -21]'
     """
-    ends = "" if effect.basis == "exact" else f" [{_points(effect.low)}, {_points(effect.high)}]"
-    return f"{_points(effect.ratio)} %{ends}"
+    return _with_ends(*map(_points, (effect.ratio, effect.low, effect.high)), unit=" %")
+
+
+def _with_ends(value: str, low: str, high: str, unit: str = "") -> str:
+    return f"{value}{unit}" if value == low == high else f"{value}{unit} [{low}, {high}]"
 
 
 def _points(ratio: float) -> str:
@@ -233,14 +241,12 @@ def _points(ratio: float) -> str:
     return "0" if float(text.replace(",", "")) == 0.0 else text
 
 
-def verdict_of(
-    before: Measured, after: Measured, throughput: Effect | None, latency: Effect | None, min_gain: float
-) -> tuple[Verdict, str]:
+def verdict_of(before: Measured, after: Measured, min_gain: float) -> tuple[Verdict, str]:
     """Decide what a change does.
 
     It helps where saturation throughput rises or mean latency falls by more than `min_gain`, with its whole interval, and nothing
-    gets worse: success by more than its interval, safety, limits, or the other of the two by more than `min_gain`. Where there was
-    no result or no answer before, it helps if there is one now.
+    gets worse: success by more than its interval, safety, limits, or the other of the two by more than `min_gain`. Where there
+    was no result or no answer before, it helps if there is one now.
 
     Returns
     -------
@@ -252,25 +258,28 @@ def verdict_of(
     if not before.feasible:
         told = f"as it is, the system {before.row['reason']}"
         return (Verdict.HELPS, told) if after.success > 0.0 else (Verdict.NO_HELP, str(after.row["reason"]))
-    worse = [what for what, holds in _losses(before, after, throughput, latency, min_gain) if holds]
+    throughput, latency = effect(before.throughput, after.throughput), effect(before.latency, after.latency)
+    worse = losses(before, after, throughput, latency, min_gain)
     faster = latency is not None and latency.high < 1.0 / (1.0 + min_gain)
     more = throughput is not None and throughput.low > 1.0 + min_gain
     answered = (after.row.get("success_low") or 0.0) > (before.row.get("success_high") or 0.0)
     unlimited = throughput is None and before.throughput is not None and after.row.get("utilisation") == 0.0
     if not (faster or more or answered or unlimited):
-        return Verdict.NO_HELP, ", ".join(worse)
-    return (Verdict.TRADE_OFF, ", ".join(worse)) if worse else (Verdict.HELPS, "")
+        return Verdict.NO_HELP, worse
+    return (Verdict.TRADE_OFF, worse) if worse else (Verdict.HELPS, "")
 
 
-def _losses(
-    before: Measured, after: Measured, throughput: Effect | None, latency: Effect | None, min_gain: float
-) -> Iterator[tuple[str, bool]]:
-    yield "success falls", (after.row.get("success_high") or 0.0) < (before.row.get("success_low") or 0.0)
-    yield "two values were committed", (after.row.get("safety_violations") or 0) > (before.row.get("safety_violations") or 0)
+def losses(before: Measured, after: Measured, throughput: Effect | None, latency: Effect | None, min_gain: float) -> str:
+    """Tell what gets worse, by more than its interval or `min_gain`; empty where nothing does."""
     passed = [name for name in _limits(after) if name not in _limits(before)]
-    yield f"over its limit in {', '.join(passed)}", bool(passed)
-    yield "throughput falls", throughput is not None and throughput.ratio < 1.0 - min_gain
-    yield "latency rises", latency is not None and latency.ratio > 1.0 + min_gain
+    told = {
+        "success falls": (after.row.get("success_high") or 0.0) < (before.row.get("success_low") or 0.0),
+        "two values were committed": (after.row.get("safety_violations") or 0) > (before.row.get("safety_violations") or 0),
+        f"over its limit in {', '.join(passed)}": bool(passed),
+        "throughput falls": throughput is not None and throughput.ratio < 1.0 - min_gain,
+        "latency rises": latency is not None and latency.ratio > 1.0 + min_gain,
+    }
+    return ", ".join(what for what, holds in told.items() if holds)
 
 
 def _limits(one: Measured) -> list[str]:
@@ -287,9 +296,9 @@ def _flat(system: Recommended, one: Experiment) -> dict[str, Any]:
         "caveat": one.caveat,
     }
     effects = {"throughput": one.throughput, "latency": one.latency, "loaded_latency": one.under_load and one.under_load.latency}
-    for name, effect in effects.items():
+    for name, found in effects.items():
         for part in ("before", "after", "ratio", "low", "high"):
-            value = getattr(effect, part) if effect else math.nan
+            value = getattr(found, part) if found else math.nan
             row[f"{name}_{part}"] = value if math.isfinite(value) else math.nan
     row |= {"success_before": one.success_before, "success_after": one.success_after}
     return row | {"bottleneck_before": one.bottleneck_before, "bottleneck_after": one.bottleneck_after}
