@@ -88,10 +88,15 @@ def plan_of(
     except UsageError as error:
         return Plan(axes, asked, None, note=f"nothing to try, as the scenario cannot be made again: {error.lines[0]}")
     blocks = max_messages // _messages(count, LANES)
-    alone = scenario.but(rate=0.0, clients=None, operations=LANES * max(1, min(blocks, _MOST_BLOCKS)))
-    note = f"tried at n = {count:,}, as n = {wanted:,} takes more than {max_messages:,} messages" if count != wanted else ""
+    operations = LANES * max(1, min(blocks, _MOST_BLOCKS))
+    alone = scenario.but(rate=0.0, clients=None, engine=Engine.ROUNDS, operations=operations)
+    notes = {
+        f"tried at n = {count:,}, as n = {wanted:,} takes more than {max_messages:,} messages": count != wanted,
+        "tried on engine rounds": scenario.engine != Engine.ROUNDS,
+    }
     rate = 0.0 if scenario.clients else scenario.rate
-    return Plan(axes, asked, alone.but(engine=Engine.ROUNDS), rate, tuple(_trials(alone, scenario, candidates)), note)
+    note = "; ".join(told for told, holds in notes.items() if holds)
+    return Plan(axes, asked, alone, rate, tuple(_trials(alone, scenario, candidates)), note)
 
 
 def _again(text: str, nodes: int) -> Scenario:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from prsm_scale.atomic import plain_data
+from prsm_scale.columns import GROUP_COLUMNS
 from prsm_scale.experiments.measuring import Effect, Measured, effect
 from prsm_scale.wording import number, percent
 
@@ -170,7 +171,10 @@ class Recommended:
         told = [f"{one.verdict}: {one.sentence()}" for one in self.of(Verdict.HELPS, Verdict.TRADE_OFF)]
         if self.experiments and not self.of(Verdict.HELPS):
             tried = sum(one.simulated for one in self.experiments)
-            told.insert(0, f"of {tried} changes simulated at n = {self.node_count:,} none helps without a loss elsewhere")
+            feasible = self.baseline.get("feasible", True)
+            missing = "" if feasible else f"as it is, the system {self.baseline['reason']}; "
+            without_loss = " without a loss elsewhere" if self.of(Verdict.TRADE_OFF) else ""
+            told.insert(0, f"{missing}of {tried} changes simulated at n = {self.node_count:,} none helps{without_loss}")
         return [*told, *([self.note] if self.note else [])]
 
 
@@ -193,8 +197,13 @@ class Recommendations:
     note: str = ""
 
     def sentences(self) -> list[str]:
-        """Tell it in lines, system by system."""
-        return [*(line for one in self.systems for line in one.sentences()), *([self.note] if self.note else [])]
+        """Tell it in lines, system by system, each named by the axes in which it differs from others."""
+        varied = [name for name in GROUP_COLUMNS if len({one.axes[name] for one in self.systems}) > 1]
+        lines = []
+        for system in self.systems:
+            named = ", ".join(f"{name} {system.axes[name]}" for name in varied)
+            lines += [f"{named}: {line}" if named else line for line in system.sentences()]
+        return [*lines, *([self.note] if self.note else [])]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything in plain data for strict JSON, with the sentences; what is unknown or infinite is None."""
@@ -217,7 +226,7 @@ def gain(effect: Effect) -> str:
     >>> gain(Effect(14.0, 61.2, 4.37, 4.31, 4.43, "paired"))
     'x4.37 [4.31, 4.43]'
     """
-    return f"x{_with_ends(*map(number, (effect.ratio, effect.low, effect.high)))}"
+    return f"x{_with_ends(effect, number)}"
 
 
 def change(effect: Effect) -> str:
@@ -228,10 +237,11 @@ def change(effect: Effect) -> str:
     >>> change(Effect(100.0, 77.0, 0.77, 0.75, 0.79, "paired"))
     '-23 % [-25, -21]'
     """
-    return _with_ends(*map(_points, (effect.ratio, effect.low, effect.high)), unit=" %")
+    return _with_ends(effect, _points, " %")
 
 
-def _with_ends(value: str, low: str, high: str, unit: str = "") -> str:
+def _with_ends(effect: Effect, form: Callable[[float], str], unit: str = "") -> str:
+    value, low, high = map(form, (effect.ratio, effect.low, effect.high))
     return f"{value}{unit}" if value == low == high else f"{value}{unit} [{low}, {high}]"
 
 
