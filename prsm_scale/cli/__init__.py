@@ -25,6 +25,7 @@ _COMMANDS = {
     "fit": "Fit the curves of a stored run again, and show all laws that were tried.",
     "history": "List the runs of a folder, and the trends of their metrics.",
     "compare": "Find what got worse and what got better from one run to another.",
+    "recommend": "Simulate changes of the systems of a stored run, and tell which help.",
     "validate": "Hold the program against closed forms, its other engine, peers and measured systems.",
     "trace": "Show the messages of one operation: table, space-time diagram, Perfetto trace.",
 }
