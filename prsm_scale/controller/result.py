@@ -25,6 +25,8 @@ _PERFORMANCE: Final = (
     "message_delivery_rate", "view_changes_per_operation", "safety_violations", "limits_passed", "feasible", "reason",
 )  # fmt: skip
 _BYTES_OF_KB: Final = 1000.0
+_HELPS: Final = "helps: "
+"""How a sentence about a change that helped begins."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -178,7 +180,8 @@ class ScalingTestResult:
     @property
     def scaling_recommendations(self) -> list[str]:
         """Changes that helped when they were simulated, the best first."""
-        return list(self.recommendations.get("sentences", ()))
+        told = self.recommendations.get("sentences", ())
+        return [line.removeprefix(_HELPS) for line in told if line.startswith(_HELPS)]
 
     @property
     def detailed_results(self) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prsm_scale import __version__
 from prsm_scale.checks import check_scenarios
@@ -22,6 +22,9 @@ from prsm_scale.monitor import HostMonitor
 from prsm_scale.progress import Progress
 from prsm_scale.runs import Meter, run_scenario
 from prsm_scale.store import RunStore, frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Report = Callable[[Progress], None]
 
@@ -79,7 +82,7 @@ def run_test(
     with watch if config.enable_resource_monitoring else nullcontext():
         rows = _rows_of(scenarios, threads, report, store)
         table = frame([{**row, "run_id": ""} for row in rows], SCENARIO_COLUMNS)
-        advice = _recommend(table, threads)
+        advice = _recommend(config, table, threads, report)
     return ScalingTestResult(
         config, started, datetime.now(UTC), table, watch.samples, advice, provenance | {"full": full}
     )  # fmt: skip
@@ -114,5 +117,9 @@ def _rows_of(scenarios: list[Scenario], threads: int | None, report: Report, sto
     return [rows[one.scenario_id] for one in scenarios]
 
 
-def _recommend(table: Any, threads: int | None) -> dict[str, Any]:
-    return {}
+def _recommend(config: ScalingTestConfig, table: pd.DataFrame, threads: int | None, report: Report) -> dict[str, Any]:
+    """Try changes of the system under the first network condition."""
+    from prsm_scale.experiments.recommending import recommend
+
+    basis = table[table["network_condition"] == config.network_conditions[0].value]
+    return recommend(basis, threads=threads, progress=report).to_dict()

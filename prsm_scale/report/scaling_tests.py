@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from prsm_scale.controller.result import ScalingTestResult
 
-_COLUMNS = ("configuration", "best n", "max 1/s", "eff.", "mean ms", "success", "bottleneck", "s")
+_COLUMNS = ("configuration", "best n", "max 1/s", "eff.", "mean ms", "success", "bottleneck")
 LEGEND = (
     "best n: recommended at most, of the largest; max 1/s and mean ms: from the smallest to the largest n; eff.: mean scaling "
-    "efficiency; success: the lowest over all n and faulty shares; s: seconds it took"
+    "efficiency; success: the lowest over all n and faulty shares"
 )
 """What the columns of `summary_table` mean."""
 
@@ -40,7 +40,6 @@ def _line(result: ScalingTestResult) -> list[str]:
         _ends(first["mean_latency_ms"], last["mean_latency_ms"]),
         percent(min(shares)) if shares else MISSING,
         str(last["bottleneck"] or MISSING),
-        f"{(result.end_time - result.start_time).total_seconds():.0f}",
     ]
 
 
