@@ -22,7 +22,7 @@ from prsm_scale.metrics import half_width, infeasible_row, mean_and_error, memor
 from prsm_scale.outcome import Outcome
 
 Vector = NDArray[np.float64]
-_FEWEST_CLUSTERS: Final = 4
+_FEWEST_CLUSTERS: Final = 8
 _MOST_KEPT: Final = 512
 
 

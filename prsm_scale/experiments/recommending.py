@@ -279,8 +279,9 @@ class _Bench:
     def _loaded(self, one: _Tried, before: Measured | UsageError, after: Measured | UsageError) -> _Tried:
         if isinstance(before, UsageError) or isinstance(after, UsageError):
             return one
-        # above capacity latency grows while the test lasts, and tells nothing of the change
-        latency = None if before.overloaded or after.overloaded else effect(before.latency, after.latency)
+        # above capacity latency grows while the test lasts; and the time in which a batch fills is not simulated
+        apart = before.overloaded or after.overloaded or before.row["batch"] != after.row["batch"]
+        latency = None if apart else effect(before.latency, after.latency)
         under_load = UnderLoad(self.plan.rate, latency, before.success, after.success)
         lost = losses(before, after, one.experiment.throughput, latency, self.min_gain)
         told = replace(one.experiment, under_load=under_load)

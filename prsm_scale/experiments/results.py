@@ -35,7 +35,8 @@ class UnderLoad:
     ops_per_second : float
         The load.
     latency : Effect or None
-        On mean latency in ms; None where one of the two is offered more than it can do, as it then grows while the test lasts.
+        On mean latency in ms; None where one of the two is offered more than it can do, as it then grows while the test lasts,
+        and where the batch is another one, as the time in which it fills is not simulated.
     success_before, success_after : float
         Shares of operations answered in time.
     """
