@@ -82,6 +82,16 @@ def plain_data(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else str(value)
 
 
+def strict(value: Any) -> Any:
+    """Bring results into what strict JSON can hold: keys as text, tuples as lists, NaN and infinity as null."""
+    if isinstance(value, Mapping):
+        return {str(key): strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def dumps(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
     """Render strict JSON; NaN and infinity are refused with ValueError, never written."""
     return json.dumps(value, allow_nan=False, ensure_ascii=False, indent=indent, sort_keys=sort_keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,25 @@ def read_toml(path: str | Path, field: str) -> dict[str, Any]:
         raise UsageError(field, str(path), f"a TOML file that can be read ({error.strerror})") from None
     except ValueError as error:
         raise UsageError(field, str(path), f"a file in TOML ({error})") from None
+
+
+def read_json(path: str | Path, field: str) -> dict[str, Any]:
+    """The object of a JSON file that is the value of a field.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, is no JSON, or holds no object.
+    """
+    try:
+        told = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(field, str(path), f"a file that can be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UsageError(field, str(path), f"a whole file in JSON ({error})") from None
+    if not isinstance(told, dict):
+        raise UsageError(field, str(path), "a JSON object with the fields of what it holds")
+    return told
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 
 from prsm_scale.analysis import efficiency, sentences
 from prsm_scale.analysis.bottlenecks import Finding, bottlenecks
-from prsm_scale.analysis.points import Points, plain, points_of, trend
+from prsm_scale.analysis.points import Points, points_of, trend
 from prsm_scale.analysis.recommendation import Recommendation, recommended_max_nodes
 from prsm_scale.analysis.thresholds import Thresholds
 from prsm_scale.analysis.turning_points import (
@@ -20,6 +20,7 @@ from prsm_scale.analysis.turning_points import (
     latency_degradation_point,
     throughput_saturation_point,
 )
+from prsm_scale.atomic import strict
 from prsm_scale.columns import GROUP_COLUMNS
 from prsm_scale.wording import some_nodes
 
@@ -81,7 +82,7 @@ class Analysis:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything in plain data for strict JSON, with the sentences."""
-        told: dict[str, Any] = _plain_data(asdict(self))
+        told: dict[str, Any] = strict(asdict(self))
         return told | {"recommended_max_nodes": self.recommended_max_nodes, "sentences": self.sentences()}
 
     def sentences(self) -> list[str]:
@@ -140,7 +141,7 @@ def _analysis(group: pd.DataFrame, limits: Thresholds) -> Analysis:
     points = points_of(group)
     scaling = efficiency.scaling_efficiency(points.nodes, points.throughput)
     return Analysis(
-        axes={name: _plain_data(group[name].iloc[0]) for name in GROUP_COLUMNS},
+        axes={name: strict(group[name].iloc[0]) for name in GROUP_COLUMNS},
         thresholds=limits,
         node_counts=tuple(points.nodes.tolist()),
         efficiency_basis=scaling.basis,
@@ -176,12 +177,3 @@ def _unknown(points: Points) -> list[str]:
         if holds.any():
             told.append(f"at {some_nodes(points.at(holds), all_n)} {what}")
     return told
-
-
-def _plain_data(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain_data(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain_data(item) for item in value]
-    value = value.item() if hasattr(value, "item") else value
-    return plain(value) if isinstance(value, float) else value

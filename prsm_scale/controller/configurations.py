@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from prsm_scale.atomic import reason
 from prsm_scale.controller.config import ScalingTestConfig
 from prsm_scale.errors import UsageError, one_of
-from prsm_scale.validation import read_toml
+from prsm_scale.validation import read_json, read_toml
 
 _FILE: Final = "scaling_tests.toml"
 DEMO: Final = {"name": "scaling_demo", "node_counts": [10, 25, 50], "byzantine_ratios": [0.0, 0.1]}
@@ -54,16 +52,9 @@ def read_config_file(path: str | Path) -> ScalingTestConfig:
         return ScalingTestConfig(**read_toml(file, "config"))
     if file.suffix != ".json":
         raise UsageError("config", str(path), "a .toml or .json file")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError("config", str(path), f"a file that can be read ({reason(error)})") from None
-    except ValueError as error:
-        raise UsageError("config", str(path), f"a file in JSON ({reason(error)})") from None
-    if isinstance(values, dict) and isinstance(values.get("config"), dict):
+    values = read_json(file, "config")
+    if isinstance(values.get("config"), dict):
         values = values["config"]
-    if not isinstance(values, dict):
-        raise UsageError("config", str(path), "an object with the fields of a configuration")
     return ScalingTestConfig(**values)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from prsm_scale.atomic import dumps, failing_in_one_line, reason, write_text
+from prsm_scale.atomic import dumps, failing_in_one_line, reason, strict, write_text
 from prsm_scale.columns import SCENARIO_COLUMNS, validate_rows
 from prsm_scale.controller.config import ScalingTestConfig
 from prsm_scale.controller.result import ScalingTestResult
@@ -17,6 +16,7 @@ from prsm_scale.errors import UsageError
 from prsm_scale.host_columns import HOST_COLUMNS, HOST_FILE
 from prsm_scale.reading import SCHEMA_VERSION, read_parquet
 from prsm_scale.store import arrow_table, frame, made_by, write_parquet
+from prsm_scale.validation import read_json
 
 CSV_FIRST: Final = (
     "node_count",
@@ -75,13 +75,8 @@ def load_result(path: str | os.PathLike[str]) -> ScalingTestResult:
         If there is none, or it is damaged, of a newer version, or not prsm-scale's.
     """
     file = Path(path).with_suffix(".json")
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError("result", str(file), f"a result that can be read ({reason(error)})") from None
-    except ValueError as error:
-        raise UsageError("result", str(file), f"a whole file in JSON ({reason(error)})") from None
-    if not isinstance(told, dict) or not all(isinstance(told.get(key), dict) for key in _KEYS):
+    told = read_json(file, "result")
+    if not all(isinstance(told.get(key), dict) for key in _KEYS):
         raise UsageError("result", str(file), f"a result of a scaling test, with the keys {', '.join(_KEYS)}")
     version = told["provenance"].get("schema_version")
     if not isinstance(version, int) or version > SCHEMA_VERSION:
@@ -155,7 +150,7 @@ def document(result: ScalingTestResult, provenance: Mapping[str, Any]) -> dict[s
         },
         "provenance": dict(provenance),
     }
-    plain: dict[str, Any] = _plain(told)
+    plain: dict[str, Any] = strict(told)
     return plain
 
 
@@ -180,14 +175,3 @@ def _csv(result: ScalingTestResult) -> str:
     others = [name for name in table.columns if name not in (*CSV_FIRST, *shown, "run_id", "scenario")]
     text: str = table[[*CSV_FIRST, *shown, *others]].to_csv(index=False, lineterminator="\n")
     return text
-
-
-def _plain(value: Any) -> Any:
-    """Keys as text, tuples as lists, and numbers that JSON does not have as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and value - value != 0.0 else value

@@ -73,16 +73,19 @@ def run_test(
     watch = HostMonitor()
     store = _kept(partial, config, full) if partial else None
 
-    def report(told: Progress) -> None:
+    def go_on(_: Progress) -> None:
         if cancel is not None and cancel.is_set():
             raise Cancelled
+
+    def report(told: Progress) -> None:
+        go_on(told)
         if progress is not None:
             progress(told)
 
     with watch if config.enable_resource_monitoring else nullcontext():
         rows = _rows_of(scenarios, threads, report, store)
         table = frame([{**row, "run_id": ""} for row in rows], SCENARIO_COLUMNS)
-        advice = _recommend(config, table, threads, report)
+        advice = _recommend(config, table, threads, go_on)
     return ScalingTestResult(
         config, started, datetime.now(UTC), table, watch.samples, advice, provenance | {"full": full}
     )  # fmt: skip

@@ -136,8 +136,8 @@ def test_own_configurations_and_results_run_again(tmp_path: Path, monkeypatch: p
     [
         ("a.toml", 'name = "a"\nnode_counts = [3]\nnetwork_topology = "msh"', ["node_counts: 3", "did you mean 'mesh'"]),
         ("a.toml", "name = ", ["a file in TOML"]),
-        ("a.json", "{", ["a file in JSON"]),
-        ("a.json", "[]", ["an object with the fields"]),
+        ("a.json", "{", ["a whole file in JSON"]),
+        ("a.json", "[]", ["a JSON object with the fields"]),
         ("a.yaml", "", ["a .toml or .json file"]),
         ("a.toml", None, ["that can be read"]),
     ],
