@@ -12,6 +12,8 @@ from prsm_scale.cli.options import SectionCommand, SectionOption, threshold_opti
 from prsm_scale.cli.output import load_run, terminal
 
 _EXPERIMENTS = "Experiments"
+_CONDITIONS = ("min_success", "min_ops_per_node_per_second", "max_latency_ms", "latency")
+"""Thresholds by which n is chosen."""
 
 
 def _recommend(
@@ -85,7 +87,7 @@ command = SectionCommand(
         SectionOption(["--all", "everything"], is_flag=True, help="show what does not help as well"),
         SectionOption(["--json", "as_json"], is_flag=True, help="print one JSON document in place of tables"),
         SectionOption(["--quiet", "-q"], is_flag=True, help="no progress"),
-        *threshold_options(),
+        *(one for one in threshold_options() if one.name in _CONDITIONS),
     ],
     callback=_recommend,
     help="""Simulate changes of the systems of a stored run where they fail, and tell which help and by how much.
