@@ -21,8 +21,8 @@ def _recommend(
     nodes: int | None,
     only: str | None,
     candidates: str | None,
-    min_gain: float,
-    max_messages: int,
+    min_gain: float | None,
+    max_messages: int | None,
     threads: int | None,
     out: str,
     everything: bool,
@@ -35,6 +35,7 @@ def _recommend(
     from prsm_scale.experiments.recommending import recommend
 
     thresholds = Thresholds(**{name: value for name, value in options.items() if value is not None})
+    limits: dict[str, Any] = {"min_gain": min_gain, "max_messages": max_messages}
     stored = load_run(result, out)
     if not stored.finished:
         click.echo(f"{PROGRAM}: {stored.path} is unfinished; what it holds so far is looked at", err=True)
@@ -45,8 +46,7 @@ def _recommend(
             nodes=nodes,
             candidates=candidates,
             only=[name.strip() for name in only.split(",")] if only is not None else None,
-            min_gain=min_gain,
-            max_messages=max_messages,
+            **{name: value for name, value in limits.items() if value is not None},
             threads=threads,
             progress=progress,
         )
@@ -72,15 +72,13 @@ command = SectionCommand(
         SectionOption(
             ["--candidates"], section=_EXPERIMENTS, metavar="FILE", help="TOML file of candidates in place of those shipped"
         ),
-        SectionOption(
-            ["--min-gain"], section=_EXPERIMENTS, type=float, default=0.05, help="gain from which a change helps [0.05]"
-        ),
+        SectionOption(["--min-gain"], section=_EXPERIMENTS, type=float, help="gain from which a change helps [0.05]"),
         SectionOption(
             ["--max-messages"],
             section=_EXPERIMENTS,
             type=int,
             default=12_000_000,
-            help="messages of an experiment, about [12000000]",
+            help="messages of an experiment, about [8000000]",
         ),
         SectionOption(["--out"], metavar="FOLDER", default="results", help="where a run lies that is given by name [results]"),
         SectionOption(["--threads"], type=click.IntRange(min=1), help="experiments at once [one per processor]"),
