@@ -12,6 +12,8 @@ from prsm_scale.cli.options import SectionCommand, SectionOption, threshold_opti
 from prsm_scale.cli.output import load_run, terminal
 
 _EXPERIMENTS = "Experiments"
+_CONDITIONS = ("min_success", "min_ops_per_node_per_second", "max_latency_ms", "latency")
+"""Thresholds by which n is chosen."""
 
 
 def _recommend(
@@ -19,8 +21,8 @@ def _recommend(
     nodes: int | None,
     only: str | None,
     candidates: str | None,
-    min_gain: float,
-    max_messages: int,
+    min_gain: float | None,
+    max_messages: int | None,
     threads: int | None,
     out: str,
     everything: bool,
@@ -33,6 +35,7 @@ def _recommend(
     from prsm_scale.experiments.recommending import recommend
 
     thresholds = Thresholds(**{name: value for name, value in options.items() if value is not None})
+    limits: dict[str, Any] = {"min_gain": min_gain, "max_messages": max_messages}
     stored = load_run(result, out)
     if not stored.finished:
         click.echo(f"{PROGRAM}: {stored.path} is unfinished; what it holds so far is looked at", err=True)
@@ -43,8 +46,7 @@ def _recommend(
             nodes=nodes,
             candidates=candidates,
             only=[name.strip() for name in only.split(",")] if only is not None else None,
-            min_gain=min_gain,
-            max_messages=max_messages,
+            **{name: value for name, value in limits.items() if value is not None},
             threads=threads,
             progress=progress,
         )
@@ -70,22 +72,20 @@ command = SectionCommand(
         SectionOption(
             ["--candidates"], section=_EXPERIMENTS, metavar="FILE", help="TOML file of candidates in place of those shipped"
         ),
-        SectionOption(
-            ["--min-gain"], section=_EXPERIMENTS, type=float, default=0.05, help="gain from which a change helps [0.05]"
-        ),
+        SectionOption(["--min-gain"], section=_EXPERIMENTS, type=float, help="gain from which a change helps [0.05]"),
         SectionOption(
             ["--max-messages"],
             section=_EXPERIMENTS,
             type=int,
             default=12_000_000,
-            help="messages of an experiment, about [12000000]",
+            help="messages of an experiment, about [8000000]",
         ),
         SectionOption(["--out"], metavar="FOLDER", default="results", help="where a run lies that is given by name [results]"),
         SectionOption(["--threads"], type=click.IntRange(min=1), help="experiments at once [one per processor]"),
         SectionOption(["--all", "everything"], is_flag=True, help="show what does not help as well"),
         SectionOption(["--json", "as_json"], is_flag=True, help="print one JSON document in place of tables"),
         SectionOption(["--quiet", "-q"], is_flag=True, help="no progress"),
-        *threshold_options(),
+        *(one for one in threshold_options() if one.name in _CONDITIONS),
     ],
     callback=_recommend,
     help="""Simulate changes of the systems of a stored run where they fail, and tell which help and by how much.

@@ -20,7 +20,7 @@ from prsm_scale.experiments.candidates import Candidate, Change
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_MESSAGES: Final = 12_000_000
+MAX_MESSAGES: Final = 8_000_000
 """Messages that an experiment may cost, flooding counted four times: a tenth of a second, about."""
 _MOST_BLOCKS: Final = 4
 

@@ -182,7 +182,7 @@ def _recommended(plan: Plan, min_gain: float, clerk: _Clerk) -> Recommended:
         nothing,
         node_count=plan.alone.nodes,
         operations=plan.alone.operations or 0,
-        baseline=before.row,
+        baseline=dict(before.row),
         experiments=_Bench(plan, plan.alone, before, min_gain, clerk).experiments(),
     )
 

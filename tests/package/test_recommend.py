@@ -133,6 +133,19 @@ class TestCommonRandomNumbers:
         # of 40 intervals at 95 %, 31 or fewer hold the truth once in a hundred thousand times
         assert inside > 31
 
+    def test_intervals_of_throughput_where_the_window_binds(self):
+        inside = 0
+        for seed in range(40):
+            wide, narrow = (
+                ps.Scenario(nodes=10, rate=0.0, operations=count, seed=seed, free_cpu=True, window=4) for count in (2048, 32)
+            )
+            truth, found = (
+                effect(*(measure(x).throughput for x in (one, one.but(jitter_fraction=0.5)))) for one in (wide, narrow)
+            )
+            assert found.basis == "paired"
+            inside += found.low <= truth.ratio <= found.high
+        assert inside > 31
+
     def test_what_is_not_drawn_is_exact(self):
         scenario = ps.Scenario(nodes=10, rate=0.0, operations=16, bandwidth_mbps=1.0)
         found = effect(measure(scenario).throughput, measure(scenario.but(bandwidth_mbps=2.0)).throughput)

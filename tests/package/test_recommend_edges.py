@@ -13,6 +13,8 @@ from prsm_scale.cli import main
 from prsm_scale.errors import UsageError
 from prsm_scale.experiments.candidates import load_candidates
 from prsm_scale.experiments.measuring import Measured, Share
+from prsm_scale.experiments.planning import MAX_MESSAGES
+from prsm_scale.experiments.recommending import MIN_GAIN
 from prsm_scale.experiments.results import Verdict, verdict_of
 from prsm_scale.store import RunStore
 
@@ -196,6 +198,10 @@ class TestCommand:
         assert max(map(len, told.splitlines())) <= 100
         told = self.invoke("results/done", "--only", "topology,profile,dissemination", "--all", "--nodes", "10").stdout
         assert "profile heavy" in told and "dissemination direct, not applicable: " in told
+
+    def test_defaults_of_the_help_are_those_of_the_call(self):
+        told = self.invoke("--help").stdout
+        assert f"[{MIN_GAIN:g}]" in told and f"[{MAX_MESSAGES}]" in told
 
     def test_one_document(self, runs):
         found = json.loads(self.invoke("done", "--json", "--only", "topology").stdout)
