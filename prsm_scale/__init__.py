@@ -26,6 +26,7 @@ _HOMES = {
     "history": "analysis.history",
     "load_fault_scripts": "fault_scripts",
     "parse_nodes": "nodes",
+    "plan": "planning.plan",
     "simulate": "runs",
     "sweep": "runs",
     "validate": "ladders.run",
