@@ -18,6 +18,7 @@ _COMMANDS = {
     "sweep": "Simulate a grid of scenarios and fit curves over the number of nodes.",
     "load": "Simulate systems at fractions of their capacity: how latency grows with load.",
     "faults": "Run a system under fault scripts: how far it falls, and how it recovers.",
+    "plan": "Plan for a load: the largest n that meets targets, machines and lines, and a roll-out.",
     "show": "Show a stored run: table, plot and fitted curves.",
     "fit": "Fit the curves of a stored run again, and show all laws that were tried.",
     "history": "List the runs of a folder, and the trends of their metrics.",

@@ -94,10 +94,14 @@ class CapacityPlan:
         else:
             yield f"n = {beyond.nodes:,} fails: {beyond.why}{_doubt(beyond)}"
             yield from _needs(beyond, self.targets)
-        if self.failing_below:
+        if below := self.failing_below:
             first = next(one for one in self.tested if not one.passes)
-            nodes = some_nodes(self.failing_below, [one.nodes for one in self.tested])
-            yield f"smaller {nodes} fail too, of those tried; at n = {first.nodes:,} {first.why}{_doubt(first)}"
+            told = (
+                f"n = {below[0]:,} fails too"
+                if len(below) == 1
+                else f"of smaller n {len(below)} fail too, up to n = {below[-1]:,}"
+            )
+            yield f"{told}: at n = {first.nodes:,} {first.why}{_doubt(first)}"
 
     def _why_none(self) -> Iterator[str]:
         first, *others = self.tested

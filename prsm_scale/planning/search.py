@@ -22,8 +22,8 @@ Step = Callable[[int], int]
 def largest(pressure: Pressure, low: int, high: int, step: Step = lambda n: 1) -> int | None:
     """Find the largest n from `low` to `high` that passes, where passing is close to monotone.
 
-    Sizes rise by steps that double until one fails; between the last that passes and the first that fails the search closes in. The
-    n found passes, and the next three a step apart fail; where one of them passes, the search goes on from it.
+    Sizes rise by steps that double until one fails; between the last that passes and the first that fails the search closes
+    in. The n found passes, and the next three a step apart fail; where one of them passes, the search goes on from it.
 
     Parameters
     ----------
@@ -61,10 +61,10 @@ def _climb(pressure: Pressure, passing: int, high: int, stride: int, step: Step)
 def _close_in(pressure: Pressure, passing: int, failing: int, step: Step) -> int:
     """Close in on the place between two n where it begins to fail, by interpolation, by halves where that goes one-sided."""
     same_side, passed = 0, False
-    while failing - passing > step(failing):
-        halve = same_side == 2
+    while failing - passing > (least := step(failing)):
+        halve = same_side == 2 or failing - passing <= 2 * least
         guess = (passing + failing) // 2 if halve else _guess(pressure, passing, failing)
-        n = min(max(guess, passing + 1), failing - 1)
+        n = guess if halve else min(max(guess, passing + least), failing - least)
         passes = pressure(n) <= 1.0
         same_side = 0 if halve else same_side + 1 if passes == passed else 1
         passed = passes

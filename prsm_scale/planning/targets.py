@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import model_validator
 
@@ -15,6 +15,9 @@ from prsm_scale.nodes import FEWEST_NODES, MOST_NODES
 from prsm_scale.settings import setting
 from prsm_scale.validation import Checked
 from prsm_scale.wording import number, percent
+
+_PARTS: Final = ("propagation", "transmission", "cpu", "queueing", "retransmission", "view_change")
+"""Parts of the mean latency, see `prsm_scale.columns.SCENARIO_COLUMNS`."""
 
 
 class Targets(Checked):
@@ -131,6 +134,12 @@ def _at_most(end: float | None, limit: float) -> bool:
     return end is not None and end <= limit
 
 
+def _mostly(row: Mapping[str, Any]) -> str:
+    """Tell what the largest part of the mean latency is."""
+    part = max(_PARTS, key=lambda name: float(row[f"{name}_ms"]))
+    return f" (mostly {part.replace('_', ' ')}: {percent(row[f'{part}_ms'] / row['mean_latency_ms'])} of the mean)"
+
+
 def of_memory(need_mb: float, has_mb: float, targets: Targets) -> Iterator[Check]:
     """Hold the memory that a replica needs against its profile's, and against the limit."""
     need = f"a replica needs {number(need_mb)} MB"
@@ -168,7 +177,7 @@ def of_row(row: Mapping[str, Any], targets: Targets) -> Iterator[Check]:
     for name, limit in (("mean", targets.max_mean_ms), ("p99", targets.max_p99_ms)):
         value = row.get(f"{name}_latency_ms")
         if limit is not None and value is not None:
-            told = f"{name} latency of {number(value)} ms is above {limit:g} ms"
+            told = f"{name} latency of {number(value)} ms is above {limit:g} ms{_mostly(row)}"
             ends = row[f"{name}_latency_low_ms"], row[f"{name}_latency_high_ms"]
             yield Check(f"{name}_latency", value, limit, told, *ends, True)
     if targets.max_cpu_percent is not None:

@@ -97,7 +97,7 @@ class Trial:
     @property
     def why(self) -> str:
         """Why it fails, in a line; empty where it passes."""
-        return ", ".join(check.told for check in self.failing)
+        return "; ".join(check.told for check in self.failing)
 
 
 class Prober:
