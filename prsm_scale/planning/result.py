@@ -14,7 +14,7 @@ from prsm_scale.config import Scenario
 from prsm_scale.planning.targets import Targets
 from prsm_scale.planning.trials import Trial
 from prsm_scale.resources import resolve_profile
-from prsm_scale.wording import number, some_nodes
+from prsm_scale.wording import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,20 +96,16 @@ class CapacityPlan:
             yield from _needs(beyond, self.targets)
         if below := self.failing_below:
             first = next(one for one in self.tested if not one.passes)
-            told = (
-                f"n = {below[0]:,} fails too"
-                if len(below) == 1
-                else f"of smaller n {len(below)} fail too, up to n = {below[-1]:,}"
-            )
-            yield f"{told}: at n = {first.nodes:,} {first.why}{_doubt(first)}"
+            many = f"{len(below)} smaller n fail too, up to n = {below[-1]:,}" if len(below) > 1 else "a smaller n fails too"
+            yield f"{many}: at n = {first.nodes:,} {first.why}{_doubt(first)}"
 
     def _why_none(self) -> Iterator[str]:
         first, *others = self.tested
         yield f"cannot be met, because at n = {first.nodes:,}, on at most {_machine(first)}, {first.why}{_doubt(first)}"
         yield from _needs(first, self.targets)
         if others:
-            nodes = [one.nodes for one in others]
-            yield f"{some_nodes(nodes, nodes)} {'fail' if len(nodes) > 1 else 'fails'} too; larger n were not tried"
+            nodes = ", ".join(f"{one.nodes:,}" for one in others)
+            yield f"n = {nodes} fail{'s' * (len(others) == 1)} too; no other n was tried"
 
     def notes(self) -> list[str]:
         """Tell of single stages what is to be known besides their numbers."""
@@ -184,15 +180,26 @@ def _doubt(trial: Trial) -> str:
 
 
 def _needs(trial: Trial, targets: Targets) -> Iterator[str]:
-    """Tell what the resources that lack headroom would have to have."""
-    for name, times in trial.needs(targets).items():
-        yield f"at n = {trial.nodes:,} {name} would have to do {number(times, 4)} times as much{_bought(trial, name, times)}"
+    """Tell in units that can be bought what the resources that lack headroom take.
+
+    Work on uplinks, downlinks and cores is inversely as what there is of them, so that ratios hold.
+    """
+    taken: dict[str, list[str]] = {}
+    for name, times in sorted(trial.needs(targets).items(), key=lambda one: -one[1]):
+        taken.setdefault(_kind(name), []).append(f"{name} {number(times, 4)} times")
+    most = {_kind(name): times for name, times in sorted(trial.needs(targets).items(), key=lambda one: one[1])}
+    told = [f"{_bought(trial, kind, most[kind])} ({', '.join(names)})" for kind, names in taken.items()]
+    if told:
+        yield f"with its headroom the load takes at n = {trial.nodes:,} {' and '.join(told)}"
 
 
-def _bought(trial: Trial, resource: str, times: float) -> str:
-    """Tell that in units that can be bought: work on uplinks, downlinks and cores is inversely as what there is of them."""
-    if resource.endswith("_cpu"):
-        return f": {math.ceil(times * resolve_profile(trial.scenario).cores)} cores"
-    if resource == "pipeline_window":
-        return f": {math.ceil(times * trial.scenario.window)} batches in flight"
-    return "" if resource == "link" else f": {number(times * trial.bandwidth_mbps, 4)} Mbit/s"
+def _kind(resource: str) -> str:
+    return resource if resource in ("link", "pipeline_window") else "cpu" if resource.endswith("_cpu") else "bandwidth"
+
+
+def _bought(trial: Trial, kind: str, times: float) -> str:
+    if kind == "cpu":
+        return f"{math.ceil(times * resolve_profile(trial.scenario).cores)} cores"
+    if kind == "pipeline_window":
+        return f"{math.ceil(times * trial.scenario.window)} batches in flight"
+    return "more of a link" if kind == "link" else f"{number(times * trial.bandwidth_mbps, 4)} Mbit/s"
