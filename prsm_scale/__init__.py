@@ -33,6 +33,7 @@ _HOMES = {
     "history": "analysis.history",
     "load_fault_scripts": "fault_scripts",
     "parse_nodes": "nodes",
+    "plan": "planning.plan",
     "recommend": "experiments.recommending",
     "simulate": "runs",
     "sweep": "runs",

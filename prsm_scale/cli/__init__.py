@@ -21,6 +21,7 @@ _COMMANDS = {
     "demo": "Run a small scaling test: three sizes, in seconds.",
     "suite": "Run the twelve configurations of the scaling tests.",
     "run": "Run a scaling test of your own from a TOML or JSON file.",
+    "plan": "Plan for a load: the largest n that meets targets, machines and lines, and a roll-out.",
     "show": "Show a stored run: table, plot and fitted curves.",
     "fit": "Fit the curves of a stored run again, and show all laws that were tried.",
     "history": "List the runs of a folder, and the trends of their metrics.",

@@ -19,6 +19,7 @@ AXIS_SECTION = "Axes: one value, or several separated by commas"
 _SETTING_SECTION = "Settings: one value each"
 RUN_SECTION = "This run"
 _THRESHOLD_SECTION = "What counts as too much or too little"
+_TARGET_SECTION = "Targets"
 
 
 class SectionOption(click.Option):
@@ -82,6 +83,21 @@ def threshold_options() -> Iterator[SectionOption]:
             section=_THRESHOLD_SECTION,
             metavar="TEXT" if is_text else "NUMBER",
             help=one.metadata["meaning"] + default,
+            callback=lambda ctx, parameter, text: text if text is None else _number(text),
+        )
+
+
+def target_options() -> Iterator[SectionOption]:
+    """One option for each target of a plan."""
+    from prsm_scale.planning.targets import Targets
+
+    for name, field in Targets.model_fields.items():
+        default = "" if field.is_required() or field.default is None else f" [{field.default:g}]"
+        yield SectionOption(
+            [f"--{name.replace('_', '-')}", name],
+            section=_TARGET_SECTION,
+            metavar="NUMBER",
+            help=f"{field.description}{default}",
             callback=lambda ctx, parameter, text: text if text is None else _number(text),
         )
 
