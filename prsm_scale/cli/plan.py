@@ -84,10 +84,11 @@ def _check_file(file: str) -> None:
 
 def _options() -> Iterator[click.Option]:
     from prsm_scale.planning.plan import LEFT_OUT
+    from prsm_scale.planning.targets import Targets
 
     yield from target_options()
     for option in setting_options():
-        if option.name not in LEFT_OUT:
+        if option.name not in LEFT_OUT and option.name not in Targets.model_fields:
             option.section = _SECTION
             option.help = _HELP.get(option.name or "", option.help)
             yield option
