@@ -98,7 +98,7 @@ def test_an_interrupted_suite_says_how_to_go_on(three: list[ScalingTestConfig], 
 
     def run_test(config: ScalingTestConfig, **how: Any) -> Any:
         def stop(told: Any) -> None:
-            if config.name == "second_lan" and told.done == 2:
+            if config.name == "second_lan" and told.done >= 2:
                 raise KeyboardInterrupt
 
         return works(config, **(how | {"progress": stop}))
@@ -115,7 +115,7 @@ def test_an_interrupted_suite_says_how_to_go_on(three: list[ScalingTestConfig], 
 
     monkeypatch.setattr(running, "run_test", resumed)
     assert invoke("suite", "--only", "second_lan,second_wan").exit_code == 0
-    assert set(scenarios) == {6 - 2, 6}
+    assert set(scenarios) <= {6 - 2, 6 - 3, 6} and 6 in scenarios and min(scenarios) < 6  # two are under way together
     assert stored() == {"first", "second_lan", "second_wan"}
 
 

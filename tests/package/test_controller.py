@@ -311,14 +311,14 @@ def test_what_was_done_is_gone_on_with(tmp_path: Path) -> None:
 
     def fail_after_three(progress: Any) -> None:
         simulated.append(progress.done)
-        if progress.done == 3:
+        if progress.done >= 3:
             raise PrsmScaleError("no more")
 
     with pytest.raises(PrsmScaleError):
         run_test(config, partial=partial, progress=fail_after_three)
     totals: list[int] = []
     found = run_test(config, partial=partial, progress=lambda told: totals.append(told.total))
-    assert set(totals) == {12 - 3}
+    assert set(totals) <= {12 - 3, 12 - 4} and len(set(totals)) == 1  # two are under way together
     pd.testing.assert_frame_equal(table_of(found), table_of(run_test(config)))
 
 
