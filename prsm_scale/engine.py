@@ -228,9 +228,7 @@ class _Job:
         if not self.places:
             self.places.append(Place(self.plan, 0, self.centrality, self.per_ms, self.runner))
         more = range(len(self.places), count if self.varied else 1)
-        self.places += self.runner.each(
-            lambda k: Place(self.plan, k, self.centrality, self.per_ms, Crew(1), self.places[0]), more
-        )
+        self.places += self.runner.each(lambda k: Place(self.plan, k, self.centrality, self.per_ms, like=self.places[0]), more)
 
     def _run(self, number: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Operations:
         turns = self.places[number].turns(replicate, operation)

@@ -49,7 +49,7 @@ class Place:
         replicate: int,
         centrality: NDArray[np.float64] | None,
         per_ms: float,
-        crew: Crew,
+        crew: Crew | None = None,
         like: Place | None = None,
     ) -> None:
         self.plan = plan
@@ -59,7 +59,7 @@ class Place:
         self._known = {self.idle.first_primary: (self.idle, work_of(self.idle))}
         self.work = self._mean_work() if self.rotates and self.serving.size else self._from(self.idle.first_primary)[1]
         duration_ms = (plan.scenario.warmup_s + plan.scenario.duration_s) * 1000.0
-        self.queues = queues_of(self.idle, self.work, per_ms, duration_ms, crew, like.queues if like else None)
+        self.queues = queues_of(self.idle, self.work, per_ms, duration_ms, crew or Crew(1), like.queues if like else None)
         self.system = behind(self.idle, self.work, per_ms, self.queues)
 
     def turns(self, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Iterator[Turn]:

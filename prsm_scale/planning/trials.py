@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from prsm_scale.capacity import demands
 from prsm_scale.config import Scenario
-from prsm_scale.crew import Crew
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.environments import resolve_condition
 from prsm_scale.faults import varies
@@ -199,7 +198,7 @@ def least_shares(scenario: Scenario, most: float) -> dict[str, float]:
     centrality = relay_centrality(plan)
     best: dict[str, float] = {}
     for replicate in range(scenario.replicates if varies(scenario) else 1):
-        work = demands(Place(plan, replicate, centrality, 0.0, Crew(1)).work)
+        work = demands(Place(plan, replicate, centrality, 0.0).work)
         shares = {name: scenario.proposals_per_ms * ms for name, ms in work.items()}
         if not best or max(shares.values()) < max(best.values()):
             best = shares
