@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from prsm_scale.axes import is_user_graph
+from prsm_scale.axes import as_tuple, is_user_graph
 from prsm_scale.checks import check_scenarios
 from prsm_scale.config import Scenario
 from prsm_scale.environments import resolve_condition
@@ -68,9 +68,9 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[Targets, dict[str, Any]
     Raises
     ------
     UsageError
-        One line for each fault of the targets, and for each setting that is in `LEFT_OUT`.
+        One line for each fault of the targets, and for each setting that is in `LEFT_OUT` or serves for one n only.
     """
-    faults = [UsageError(name, settings[name], why) for name, why in LEFT_OUT.items() if settings.get(name) is not None]
+    faults = list(_faults(settings))
     others = {name: value for name, value in settings.items() if name not in Targets.model_fields}
     try:
         targets = Targets(**{name: value for name, value in settings.items() if name in Targets.model_fields})
@@ -87,21 +87,22 @@ def ends(targets: Targets, scenario: Scenario) -> list[Scenario]:
     Raises
     ------
     UsageError
-        Where a setting serves for one n only, or not for these.
+        Where settings do not serve for these n.
     """
-    faults = list(_faults(scenario))
-    if faults:
-        raise UsageError.gather(faults)
     both = [scenario.but(nodes=nodes) for nodes in dict.fromkeys((targets.min_nodes, targets.max_nodes))]
     check_scenarios(both)
     return both
 
 
-def _faults(scenario: Scenario) -> Iterator[UsageError]:
-    if is_user_graph(scenario.topology):
-        yield UsageError("topology", scenario.topology, "one that can be made for any n, not a graph of its own")
-    if isinstance(scenario.placement, tuple):
-        yield UsageError("placement", scenario.placement, "random or worst, with byzantine_ratio, as n varies")
+def _faults(settings: Mapping[str, Any]) -> Iterator[UsageError]:
+    for name, why in LEFT_OUT.items():
+        if settings.get(name) is not None:
+            yield UsageError(name, settings[name], why)
+    topology, placement = settings.get("topology"), settings.get("placement", "")
+    if any(map(is_user_graph, as_tuple(topology))):
+        yield UsageError("topology", topology, "one that can be made for any n; a graph has an n of its own")
+    if not isinstance(placement, str):
+        yield UsageError("placement", placement, "random or worst, with byzantine_ratio, as n varies")
 
 
 def find_plan(

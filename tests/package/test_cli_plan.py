@@ -33,11 +33,11 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_plan_prints_what_it_found_and_two_tables() -> None:
-    result = invoke(*LINE, "--bandwidth-mbps", "10", "--max-p99-ms", "1000", "--stages", "3")
+    result = invoke(*LINE, "--bandwidth-mbps", "10", "--max-mean-ms", "1000", "--stages", "3")
     assert result.exit_code == 0
     assert result.stderr == (
         "n = 4 to 1,000, fully_connected, ideal; 50 operations/s, at most 80% of saturation, success above 95%, "
-        "p99 latency of at most 1000 ms\n"
+        "mean latency of at most 1000 ms\n"
     )
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= WIDTH
@@ -94,7 +94,8 @@ def test_a_file_holds_targets_and_settings(tmp_path: Path) -> None:
         ("--target-ops 5 --nodes 5", "No such option '--nodes'"),
         ("--target-ops 5 --rate 5", "No such option '--rate'"),
         ("--target-ops 5 --topology mesh --mesh-degree 4", "mesh_degree: 4 is not allowed: less than nodes, which is 4"),
-        ("--target-ops 5 --placement 1,2", "placement: (1, 2) is not allowed: random or worst"),
+        ("--target-ops 5 --placement 1,2", "placement: [1, 2] is not allowed: random or worst"),
+        ("--target-ops 5 --topology own.graphml", "topology: ['own.graphml'] is not allowed: one that can be made for any n"),
         ("--target-ops 5 --save none/plan.json", "save: 'none/plan.json' is not allowed: a file in a folder that is there"),
         ("--target-ops 5 --config none.toml", "config: 'none.toml' is not allowed: a TOML file that can be read ("),
         ("--target-ops 5 --threads 0", "Invalid value for '--threads': 0 is not in the range x>=1."),

@@ -123,6 +123,24 @@ def test_the_search_finds_what_trying_every_n_finds() -> None:
     assert len(plan.tested) < 20
 
 
+def test_latency_may_ask_for_more_than_work_does() -> None:
+    """On the smallest profile and then the smallest bandwidth that are fast enough, as trying all rungs finds."""
+    common = {name: value for name, value in CPU.items() if name != "target_ops"} | {"network": "lan"}
+
+    def mean_ms(profile: str, mbps: float) -> float:
+        row = simulate_scenario(Scenario(nodes=7, rate=TARGET, profile=profile, bandwidth_mbps=mbps, **common)).row
+        return float(row["mean_latency_ms"]) if row["utilisation"] <= MOST else math.inf
+
+    limit = 1.02 * mean_ms("standard", 1000.0)
+    profile = next(name for name in CORES if mean_ms(name, 1000.0) <= limit)
+    line = next(one for one in BANDWIDTHS_MBPS if mean_ms(profile, one) <= limit)
+    assert profile == "standard" != next(name for name in CORES if mean_ms(name, 1000.0) < math.inf)
+    assert line > next(one for one in BANDWIDTHS_MBPS if mean_ms(profile, one) < math.inf)
+    plan = ps.plan(target_ops=TARGET, max_mean_ms=limit, min_nodes=7, max_nodes=7, **common)
+    (stage,) = plan.stages
+    assert (stage.scenario.profile, stage.bandwidth_mbps) == (profile, line)
+
+
 def test_work_alone_gives_the_shares_that_a_simulation_gives() -> None:
     for settings in (RING, {"topology": "mesh", "dissemination": "routed", "operations": 64}):
         scenario = Scenario(nodes=13, rate=20.0, **settings)
