@@ -10,7 +10,7 @@ from .codes import AMONG_REPLICAS, GOSSIP, TO_ALL, TO_CLIENT, TO_PRIMARY, VIEW_C
 from .lanes import LANES, lesser, load, select, spread, spread_int, store
 from .quorum import kth_smallest
 from .rng import threefry2x32
-from .rounds import flood, hosted, receive, share_downlinks, wait_factor
+from .rounds import WAVES, flood, hosted, receive, share_downlinks, wait_factor
 from .trace import add_queueing, begin_walk_back, step_back
 from .types import Machines, Paths, Rounds, Scratch
 
@@ -71,7 +71,7 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
         critical=np.zeros(count * n * LANES, np.uint32),
         critical_ms=floats(count * n),
         committed_ms=floats(n),
-        wave_ms=floats(n if flooding else 1),
+        wave_ms=floats(WAVES * n if flooding else 1),
         moved_on=np.zeros(n if flooding else 1, np.uint8),
         latest_ms=np.zeros(n if flooding else 1, np.float32),
         flood_ms=floats(n * n if flooding else 1),
@@ -233,10 +233,11 @@ def simulate(rounds, paths, law, machines, batch, scratch, budget):
         if progress[STAGE] == _FLOOD:
             if paths.kind == GOSSIP and rounds.kind[r] == AMONG_REPLICAS:
                 while progress[POSITION] < rounds.sender_at[r + 1]:
-                    sender = rounds.senders[progress[POSITION]]
-                    flood(rounds, paths, law, machines, scratch, r, sender)
-                    progress[POSITION] += 1
-                    spent += machines.in_ms_per_byte.size * LANES * _FLOOD_WORK
+                    begin = progress[POSITION]
+                    end = min(begin + WAVES, rounds.sender_at[r + 1])
+                    flood(rounds, paths, law, machines, scratch, r, begin, end)
+                    progress[POSITION] = end
+                    spent += (end - begin) * machines.in_ms_per_byte.size * LANES * _FLOOD_WORK
                     if spent >= budget:
                         return False
             if hosted(rounds, paths, machines, r):

@@ -48,6 +48,8 @@ _LONG = np.float32(3e38)
 _NOT_MARK = np.uint32(0xFFFFFFFE)
 _LOSS_SCALE = np.float32(2.0**31)
 _ROUNDING = np.float32(2e-6)
+WAVES = 16
+"""Messages that are flooded before they are put where they are received from."""
 _STRATA = np.uint32(15)
 
 
@@ -67,9 +69,9 @@ def wait_factor(keys, busy, where):
 
 
 @inlined
-def _onward_from(rounds, paths, machines, scratch, r, i, node):
+def _onward_from(rounds, paths, machines, scratch, r, i, node, wave):
     """When `node` can pass sender i's message on."""
-    arrived = load(scratch.wave_ms, node * LANES)
+    arrived = load(scratch.wave_ms, (wave + node) * LANES)
     if node == i:
         return arrived
     held = paths.forward_ms * machines.slow[node]
@@ -84,11 +86,11 @@ def _onward_from(rounds, paths, machines, scratch, r, i, node):
 
 
 @inlined
-def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
+def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave):
     """Pass sender i's message on from `node` to its neighbours; true if that was sooner for any."""
     n = machines.in_ms_per_byte.size
     size, send = rounds.bytes[r], rounds.send_ms[r * n + node]
-    arrived = _onward_from(rounds, paths, machines, scratch, r, i, node)
+    arrived = _onward_from(rounds, paths, machines, scratch, r, i, node, wave)
     came_from, back = -1, -1
     if node != i:
         came_from = paths.source[paths.last_edge[i * n + node]]
@@ -122,7 +124,7 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
         if to != came_from:
             position += 1
         leave = leave + size * paths.ms_per_byte[edge]
-        known = load(scratch.wave_ms, to * LANES)
+        known = load(scratch.wave_ms, (wave + to) * LANES)
         # no draw is shorter than the base delay, so most edges need none
         if any_lane(leave + paths.base_ms[edge] * law.least < known):
             threshold = spread(paths.loss[edge] * _LOSS_SCALE)
@@ -133,15 +135,15 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node):
             time = leave + (travel + extra)
             if any_lane(time < known):
                 time = lesser(time, known)
-                store(scratch.wave_ms, to * LANES, time)
+                store(scratch.wave_ms, (wave + to) * LANES, time)
                 scratch.latest_ms[to] = highest(time - start)
                 scratch.moved_on[to] = 0
                 sooner = True
     return sooner
 
 
-@subkernel
-def flood(rounds, paths, law, machines, scratch, r, i):
+@inlined
+def _flood_from(rounds, paths, law, machines, scratch, r, i, wave):
     """Flood the message of sender i through the graph: the earliest of all paths, drawn edge by edge.
 
     Label-correcting sweeps in the order of the distance from the sender, over nodes reached sooner since they passed it on.
@@ -149,10 +151,10 @@ def flood(rounds, paths, law, machines, scratch, r, i):
     n = machines.in_ms_per_byte.size
     k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
     for node in range(n):
-        store(scratch.wave_ms, node * LANES, spread(_INF))
+        store(scratch.wave_ms, (wave + node) * LANES, spread(_INF))
         scratch.moved_on[node], scratch.latest_ms[node] = 1, _INF
     first = load(scratch.first_ms, (r * n + i) * LANES)
-    store(scratch.wave_ms, i * LANES, first)
+    store(scratch.wave_ms, (wave + i) * LANES, first)
     store(scratch.lane, 0, select(first < _INF, first, spread(np.float32(0.0))))
     scratch.moved_on[i], scratch.latest_ms[i] = 0, np.float32(0.0)
     again = True
@@ -164,10 +166,23 @@ def flood(rounds, paths, law, machines, scratch, r, i):
                 break
             if scratch.moved_on[node] == 0 and (node == i or machines.relays[node]):
                 scratch.moved_on[node] = 1
-                sooner = _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node)
+                sooner = _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave)
                 again = again or sooner
+
+
+@subkernel
+def flood(rounds, paths, law, machines, scratch, r, begin, end):
+    """Flood the messages of the senders begin .. end - 1 of the list `rounds.senders`, at most `WAVES` of them.
+
+    What comes to a node from senders that follow one another lies together in memory, so several waves are written there at once.
+    """
+    n = machines.in_ms_per_byte.size
+    for s in range(begin, end):
+        _flood_from(rounds, paths, law, machines, scratch, r, rounds.senders[s], (s - begin) * n)
     for node in range(n):
-        store(scratch.flood_ms, (node * n + i) * LANES, load(scratch.wave_ms, node * LANES))
+        for s in range(begin, end):
+            wave = load(scratch.wave_ms, ((s - begin) * n + node) * LANES)
+            store(scratch.flood_ms, (node * n + rounds.senders[s]) * LANES, wave)
 
 
 @inlined

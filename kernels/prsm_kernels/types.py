@@ -233,7 +233,7 @@ class Scratch(NamedTuple):
     committed_ms: Floats
     """(n * 16,): commits of the live replicas."""
     wave_ms: Floats
-    """(n * 16,): arrivals of the message that is being flooded."""
+    """(16 * n * 16,) when gossiping: arrivals of the messages that are being flooded."""
     moved_on: NDArray[np.uint8]
     """(n,) when gossiping: whether a node has passed the message on since that came to it sooner than before."""
     latest_ms: Floats
