@@ -108,17 +108,15 @@ class CapacityPlan:
             yield f"n = {nodes} fail{'s' * (len(others) == 1)} too; no other n was tried"
 
     def notes(self) -> list[str]:
-        """Tell of single stages what is to be known besides their numbers."""
+        """Tell of stages what is to be known besides their numbers."""
         return list(self._notes())
 
     def _notes(self) -> Iterator[str]:
+        told: dict[str, list[str]] = {}
         for one in self.stages:
-            if not one.passes:
-                yield f"n = {one.nodes:,} fails on its own: {one.why}{_doubt(one)}"
-            elif one.doubtful:
-                yield f"n = {one.nodes:,}: not beyond doubt in {', '.join(one.doubtful)}, whose interval passes the limit"
-            if one.row is not None and (told := caution(one.row)):
-                yield f"n = {one.nodes:,}: {told}"
+            for note in _of_stage(one):
+                told.setdefault(note, []).append(f"{one.nodes:,}")
+        yield from (f"n = {', '.join(nodes)}: {note}" for note, nodes in told.items())
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as values that strict JSON can hold: what is not known is None, an unlimited bandwidth the text "inf"."""
@@ -140,6 +138,15 @@ class CapacityPlan:
     def __repr__(self) -> str:
         """Tell the targets and what was found in one line."""
         return f"<CapacityPlan: {self.targets}; {'; '.join(self.sentences()[:2])}>"
+
+
+def _of_stage(trial: Trial) -> Iterator[str]:
+    if not trial.passes:
+        yield f"fails on its own: {trial.why}{_doubt(trial)}"
+    elif trial.doubtful:
+        yield f"not beyond doubt in {', '.join(trial.doubtful)}, whose interval holds the limit"
+    if trial.row is not None and (told := caution(trial.row)):
+        yield told
 
 
 def trial_document(trial: Trial, targets: Targets) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -74,7 +74,7 @@ class Check:
     Attributes
     ----------
     name : str
-        memory, headroom, success, mean_latency, p99_latency, cpu, memory_limit or safety.
+        memory, memory_limit, headroom, placements, success, safety, mean_latency, p99_latency or cpu.
     value, limit : float
         In the unit of the target; utilisation for headroom, where inf stands for nothing done at all.
     told : str
@@ -156,6 +156,14 @@ def of_headroom(utilisation: float, resource: str | None, targets: Targets) -> C
         f"that {targets.target_ops:g} with {percent(targets.headroom)} headroom take"
     )
     return Check("headroom", utilisation, targets.most_used, told)
+
+
+def of_placements(loads: Sequence[float]) -> Iterator[Check]:
+    """Hold the utilisation under each placement of faulty replicas against 1, where there are several; headroom is their mean."""
+    if len(loads) > 1:
+        over = sum(load > 1.0 for load in loads)
+        told = f"{over} of {len(loads)} placements of faulty replicas are overloaded, the worst with"
+        yield Check("placements", max(loads), 1.0, f"{told} {percent(max(loads))} of saturation")
 
 
 def of_row(row: Mapping[str, Any], targets: Targets) -> Iterator[Check]:

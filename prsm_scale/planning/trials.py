@@ -16,7 +16,7 @@ from prsm_scale.environments import resolve_condition
 from prsm_scale.faults import varies
 from prsm_scale.metrics import memory_mb
 from prsm_scale.places import Place
-from prsm_scale.planning.targets import Check, Targets, of_headroom, of_memory, of_row
+from prsm_scale.planning.targets import Check, Targets, of_headroom, of_memory, of_placements, of_row
 from prsm_scale.progress import Progress
 from prsm_scale.resources import resolve_profile
 from prsm_scale.system import make_plan, relay_centrality
@@ -173,7 +173,9 @@ class Prober:
         self.messages += outcome.messages
         demand_ms = outcome.capacity.demand_ms.items()
         shares = {name: scenario.proposals_per_ms * ms for name, ms in demand_ms if math.isfinite(ms)}
-        return Trial(scenario, (*self._memory(scenario), *of_row(outcome.row, self.targets)), shares, outcome.row)
+        loads = [scenario.proposals_per_ms * max(demands(work).values()) for work in outcome.works]
+        checks = (*self._memory(scenario), *of_row(outcome.row, self.targets), *of_placements(loads))
+        return Trial(scenario, checks, shares, outcome.row)
 
     def _tell(self, scenario: Scenario) -> None:
         if self.report is None:

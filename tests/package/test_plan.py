@@ -159,12 +159,30 @@ def test_where_placements_differ_the_lightest_counts() -> None:
     assert max(least_shares(scenario, 1.0).values()) == each[0]
 
 
+def test_no_placement_may_be_overloaded() -> None:
+    """Headroom on average over placements is not enough where floods meet one relay."""
+    settings = {"byzantine_ratio": 0.2, "behaviour": "flood", "topology": "mesh", "network": "lan", "operations": 200}
+    prober = Prober(Targets(target_ops=100), Scenario(nodes=13, rate=100.0, **settings), 2)
+    tight = prober.trial(13, "minimal", 50.0)
+    outcome = simulate_scenario(tight.scenario)
+    worst = max(max(demands(work).values()) for work in outcome.works) * tight.scenario.proposals_per_ms
+    assert outcome.row["utilisation"] < MOST < 1.0 < worst
+    assert [check.name for check in tight.failing] == ["placements"]
+    assert tight.pressure == pytest.approx(worst)
+    over = sum(max(demands(work).values()) * tight.scenario.proposals_per_ms > 1.0 for work in outcome.works)
+    told = f"{over} of {len(outcome.works)} placements of faulty replicas are overloaded, the worst with "
+    assert tight.why == f"{told}{100 * worst:.2f}% of saturation"
+    (stage,) = ps.plan(target_ops=100, min_nodes=13, max_nodes=13, **settings).stages
+    assert stage.bandwidth_mbps > 50.0
+
+
 def test_an_interval_that_holds_the_limit_is_not_beyond_doubt() -> None:
     row = simulate_scenario(Scenario(nodes=4, rate=10.0, profile="extreme")).row
     between = (row["p99_latency_ms"] + row["p99_latency_high_ms"]) / 2
     plan = ps.plan(target_ops=10, max_p99_ms=between, max_nodes=4, stages=1)
     assert (plan.met, plan.beyond_doubt) == (True, False)
     assert "(not beyond doubt in p99_latency)" in plan.sentences()[0]
+    assert "n = 4: not beyond doubt in p99_latency, whose interval holds the limit" in plan.notes()
     above = ps.plan(target_ops=10, max_p99_ms=2 * row["p99_latency_high_ms"], max_nodes=4, stages=1)
     assert above.beyond_doubt
     assert above.sentences()[1] == "larger n were not tried: the most to look at is 4"
