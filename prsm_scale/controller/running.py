@@ -137,7 +137,7 @@ class _Tally:
 
     def __init__(self, scenarios: list[Scenario], report: Report, crew: Crew) -> None:
         self.weights = [float(one.nodes) ** 2 for one in scenarios]
-        self.shares, self.messages = [0.0] * len(scenarios), [0] * len(scenarios)
+        self.done, self.shares, self.messages = [0] * len(scenarios), [0.0] * len(scenarios), [0] * len(scenarios)
         self.report, self.crew, self.lock = report, crew, threading.Lock()
         self.begun = time.perf_counter()
 
@@ -147,7 +147,8 @@ class _Tally:
         def told(progress: Progress) -> None:
             self.crew.check()
             with self.lock:
-                self.shares[place], self.messages[place] = progress.done + progress.share, progress.messages
+                self.done[place], self.messages[place] = progress.done, progress.messages
+                self.shares[place] = 1.0 if progress.done else progress.share
                 self._tell(progress.current)
 
         return told
@@ -156,7 +157,7 @@ class _Tally:
         seconds, messages = time.perf_counter() - self.begun, sum(self.messages)
         passed = sum(share * weight for share, weight in zip(self.shares, self.weights, strict=True))
         left = seconds * (sum(self.weights) / passed - 1.0) if passed > 0.0 else None
-        done = sum(share >= 1.0 for share in self.shares)
+        done = sum(self.done)
         rate = messages / seconds if seconds > 0.0 else 0.0
         self.report(Progress(done, len(self.weights), messages, rate, left, current, sum(self.shares) - done))
 

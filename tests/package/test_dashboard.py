@@ -34,7 +34,7 @@ def test_results_side_by_side(result: ps.ScalingTestResult, tmp_path: Path) -> N
 def test_none_and_what_cannot_be_read_or_written(result: ps.ScalingTestResult, tmp_path: Path) -> None:
     dashboard = PerformanceDashboard()
     assert "no results" in dashboard._repr_html_() and dashboard.table.empty
-    with pytest.raises(UsageError, match="a result that can be read"):
+    with pytest.raises(UsageError, match="a file that can be read"):
         dashboard.load_scaling_results(tmp_path / "none.json")
     with pytest.raises(PrsmScaleError):
         dashboard.save_html(tmp_path / "none" / "page.html")
