@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 _PYTHON_TYPES: dict[str, type] = {
@@ -372,3 +373,9 @@ def _plain(value: Any, column: Column) -> Any:
         if not -(2 ** (bits - 1)) <= plain < 2 ** (bits - 1):
             raise ValueError(f"{column.name}: {plain!r} does not fit {column.dtype}")
     return wanted.__str__(plain) if wanted is str else plain
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Turn a table into plain rows, with None for what is missing."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
 from functools import cached_property, lru_cache
 from itertools import islice, product
@@ -68,7 +68,7 @@ AXES = (
 )
 """Settings of which a sweep takes several values, in the order of its scenarios; the last varies fastest."""
 
-_MOST_FAULTS = 10
+MOST_FAULTS = 10
 MOST_EVENT_NODES = 4096
 """Replicas that the events engine takes; at this size one operation alone has 34 million messages."""
 
@@ -225,7 +225,7 @@ class Sweep(Settings):
         size = math.prod(len(self._axis(name)) for name in AXES)
         if size > MOST_SCENARIOS:
             raise UsageError("sweep", f"{size} scenarios", f"at most {MOST_SCENARIOS}")
-        faults = list(islice(self._faults(), _MOST_FAULTS))
+        faults = list(islice(scenario_faults(self._points()), MOST_FAULTS))
         if faults:
             raise UsageError.gather(faults)
         return self
@@ -256,15 +256,17 @@ class Sweep(Settings):
                 del point[name]
             yield point
 
-    def _faults(self) -> Iterator[UsageError]:
-        seen: set[str] = set()
-        for point in self._points():
-            try:
-                Scenario(**point)
-            except UsageError as error:
-                fresh = [fault for fault in error.faults if str(fault) not in seen]
-                seen.update(map(str, fresh))
-                yield from fresh
+
+def scenario_faults(points: Iterable[dict[str, Any]]) -> Iterator[UsageError]:
+    """Tell what is wrong with the settings of any of several scenarios, each fault once."""
+    seen: set[str] = set()
+    for point in points:
+        try:
+            Scenario(**point)
+        except UsageError as error:
+            fresh = [fault for fault in error.faults if str(fault) not in seen]
+            seen.update(map(str, fresh))
+            yield from fresh
 
 
 def load_sweep(path: str | Path, **overrides: Any) -> Sweep:

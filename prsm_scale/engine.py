@@ -18,19 +18,19 @@ from prsm_kernels.rng import DOMAIN_ARRIVAL, DOMAIN_CLIENT, DOMAIN_OPERATION
 from prsm_scale.axes import Engine
 from prsm_scale.behaviours import PrimaryPolicy
 from prsm_scale.capacity import Work, demands, mean_demands, work_of
+from prsm_scale.crew import Crew
 from prsm_scale.faults import PRIMARY, behaviours, varies
 from prsm_scale.outcome import (
     FIRST,
     MOST,
     Capacity,
-    Crew,
     Operations,
     Outcome,
     Progress,
     join,
     more_operations,
 )
-from prsm_scale.places import Place
+from prsm_scale.places import GOLDEN, Place
 from prsm_scale.system import Plan, System, build_system, make_plan, relay_centrality
 from prsm_scale.views import serving_views
 
@@ -39,7 +39,6 @@ _MOST_PLACES, _PLACEMENTS = 64, 1000
 """Placements of faulty replicas that are simulated at most for the sake of precision, and that are looked at without."""
 _OVERLOADED, _STARTS = 8 * LANES, 4
 """Operations of a system that is offered more than it can do, and times in the test at which each is taken to start."""
-_GOLDEN = 0.6180339887498949
 _COPY = 1 << 20
 """Added to an operation's number for each further start."""
 _PLACE_MESSAGES = 2_400_000
@@ -206,7 +205,7 @@ class _Job:
         self.per_ms = plan.scenario.proposals_per_ms
         self.places: list[Place] = []
         self.parts: list[Operations] = []
-        self.done, self.starts, self.each = 0, 1, LANES
+        self.starts, self.each = 1, LANES
 
     @property
     def systems(self) -> list[System]:
@@ -217,6 +216,11 @@ class _Job:
     def works(self) -> list[Work]:
         """Of a proposal in each of them."""
         return [place.work for place in self.places]
+
+    @property
+    def done(self) -> int:
+        """Operations simulated so far."""
+        return sum(part.operation.size for part in self.parts)
 
     def clusters(self, operations: Operations) -> NDArray[np.int64]:
         """Number of the independent group of each operation: the 16 that share their strata, or the whole replicate."""
@@ -254,7 +258,6 @@ class _Job:
                 return self._run(place, np.full(number.size, place, np.uint32), number)
 
             self.parts += self.runner.each(run, range(known, known + len(sizes)))
-        self.done = sum(part.operation.size for part in self.parts)
 
     def to_precision(self) -> None:
         """Simulate as many operations as the scenario asks for or needs."""
@@ -388,7 +391,7 @@ def _with_backlog(plan: Plan, operations: Operations, rho: float, starts: int) -
     scenario, count = plan.scenario, operations.operation.size
     operations = join([replace(operations, operation=operations.operation + np.uint32(again * _COPY)) for again in range(starts)])
     first = uniforms(scenario.seed, DOMAIN_ARRIVAL, operations.replicate[:1], 0)[0]
-    start = (first + _GOLDEN * np.arange(starts * count)) % 1.0
+    start = (first + GOLDEN * np.arange(starts * count)) % 1.0
     behind = (scenario.warmup_s + start * scenario.duration_s) * 1000.0 * (rho - 1.0)
     breakdown = operations.breakdown_ms.copy()
     breakdown[:, QUEUEING] += behind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -82,6 +83,19 @@ class SweepInterrupted(KeyboardInterrupt):
         self.done = done
         self.total = total
         super().__init__(path, done, total)
+
+
+def file_name(field: str, value: object) -> str:
+    """Check that a value can be the name of a file or a folder anywhere.
+
+    Raises
+    ------
+    UsageError
+        If it cannot.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
+        raise UsageError(field, value, "letters, digits, '_', '-' and '.', not starting with '-' or '.'")
+    return value
 
 
 def one_of(choices: Iterable[str], given: object = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from prsm_kernels.event_types import LAST_OPERATION
 from prsm_scale.axes import Engine
 from prsm_scale.config import Scenario
+from prsm_scale.crew import Crew
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.errors import UsageError
 from prsm_scale.events import EventRun, gaps_ms
@@ -25,8 +26,7 @@ from prsm_scale.fault_schedule import Schedule, event_script, make_schedule
 from prsm_scale.fault_scripts import READY, FaultScript, choose, load_fault_scripts
 from prsm_scale.faults import varies
 from prsm_scale.metrics import half_width, why_infeasible
-from prsm_scale.outcome import Crew
-from prsm_scale.runs import Progress
+from prsm_scale.progress import Progress, Report
 from prsm_scale.system import Plan, build_system, make_plan, relay_centrality
 from prsm_scale.validation import gathering
 from prsm_scale.view_change import Timing, timing_of
@@ -34,7 +34,6 @@ from prsm_scale.view_change import Timing, timing_of
 if TYPE_CHECKING:
     import pandas as pd
 
-Report = Callable[[Progress], None]
 
 _BINS_PER_TIMEOUT: Final = 4
 _MOST_BINS: Final = 200

@@ -11,7 +11,8 @@ from prsm_scale.checks import check_scenarios
 from prsm_scale.config import Scenario
 from prsm_scale.errors import SweepInterrupted
 from prsm_scale.loads import LoadSweep
-from prsm_scale.runs import Meter, Progress, Run, run_scenario
+from prsm_scale.progress import Meter, Progress
+from prsm_scale.runs import Run, run_scenario
 from prsm_scale.store import RunStore, frame
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _run_all(
         for scenario in _ahead(grid, idle, held):
             run_scenario(scenario, threads, meter, hold)
         while meter.done < end:  # a system without capacity cannot be loaded
-            meter.end(0)
+            meter.begin(idle).end(0)
 
 
 def _ahead(grid: LoadSweep, idle: Scenario, held: Mapping[str, float | None]) -> list[Scenario]:

@@ -21,7 +21,8 @@ from prsm_scale.resources import memory_need_mb, resolve_profile, size_inputs
 
 Vector = NDArray[np.float64]
 _Z = 1.959963984540054
-_PARTS = ("propagation_ms", "transmission_ms", "cpu_ms", "queueing_ms", "retransmission_ms", "view_change_ms")
+PARTS = ("propagation_ms", "transmission_ms", "cpu_ms", "queueing_ms", "retransmission_ms", "view_change_ms")
+"""Columns of an operation's breakdown, in its order."""
 
 
 def mean_and_error(values: Vector, cluster: NDArray[np.int64]) -> tuple[float, float, int]:
@@ -296,7 +297,7 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     parts = operations.breakdown_ms[ended].mean(axis=0)
     parts[QUEUEING] = 0.0
     parts[QUEUEING] = mean - parts.sum()
-    return row | dict(zip(_PARTS, map(float, parts), strict=True))
+    return row | dict(zip(PARTS, map(float, parts), strict=True))
 
 
 def _mean_work(works: tuple[Work, ...], name: str) -> Vector:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from prsm_scale.axes import Engine
 from prsm_scale.capacity import Work
-from prsm_scale.crew import Crew as Crew
-from prsm_scale.crew import Stopped as Stopped
 from prsm_scale.system import Plan, System
 
 FIRST, MOST = 400, 50_000

@@ -23,6 +23,8 @@ from prsm_scale.waiting import Queues, behind, queues_of
 _MOST_PRIMARIES, _OF_A_PLACEMENT = 32, 4
 """Starts of each kind, with and without views that fail, whose work is added up; of more, so many stand for all, and fewer where
 there are many placements."""
+GOLDEN = 0.6180339887498949
+"""Share of a whole whose multiples fill it evenly from the first few on."""
 Turn = tuple[System, Work, NDArray[np.intp]]
 
 
@@ -132,7 +134,7 @@ class Place:
 
 def _stride(many: int) -> int:
     """A step that visits all of so many places, spread evenly from the first few on: next to the golden ratio, and coprime."""
-    step = max(1, round(many * 0.6180339887498949))
+    step = max(1, round(many * GOLDEN))
     while math.gcd(step, many) > 1:
         step += 1
     return step

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -22,7 +20,7 @@ from prsm_scale.metrics import infeasible_row, memory_mb, why_infeasible
 from prsm_scale.monitor import HostMonitor
 from prsm_scale.operations import operation_arrays
 from prsm_scale.outcome import Outcome
-from prsm_scale.progress import Progress as Progress
+from prsm_scale.progress import Meter, Progress
 from prsm_scale.store import RunStore, frame
 from prsm_scale.store import load as load_stored
 from prsm_scale.table_runs import add_host_samples, host_samples
@@ -300,50 +298,6 @@ def load(path: str | os.PathLike[str]) -> Run:
     return kind(settings, stored.scenarios, stored.fits, stored.path)
 
 
-class Meter:
-    """Turns what gets done into `Progress`."""
-
-    def __init__(self, scenarios: list[Scenario], report: Callable[[Progress], None] | None) -> None:
-        self.weights = [float(s.nodes) ** 2 for s in scenarios]
-        self.report = report
-        self.begun = time.perf_counter()
-        self.done, self.messages, self.current = 0, 0, ""
-        self.operations, self.needed, self.of_current = 0, 1, 0
-        self.lock = threading.Lock()
-
-    def begin(self, scenario: Scenario) -> None:
-        """Name the scenario that is under way."""
-        self.current = f"n = {scenario.nodes}, {scenario.topology}, {scenario.network}"
-        self.operations, self.needed, self.of_current = 0, 1, 0
-        self._tell()
-
-    def tick(self, done: int, needed: int, messages: int = 0) -> None:
-        """Count operations of the scenario under way, and their messages; called from any thread."""
-        with self.lock:
-            self.operations += done
-            self.needed = max(needed, self.needed)
-            self.of_current += messages
-            self._tell()
-
-    def end(self, messages: int) -> None:
-        """Count a scenario as done."""
-        self.done += 1
-        self.messages += messages
-        self.operations = self.of_current = 0
-        self._tell()
-
-    def _tell(self) -> None:
-        if self.report is None:
-            return
-        seconds = time.perf_counter() - self.begun
-        share = min(1.0, self.operations / self.needed)
-        passed = sum(self.weights[: self.done]) + share * sum(self.weights[self.done : self.done + 1])
-        left = seconds * (sum(self.weights) / passed - 1.0) if passed > 0 else None
-        messages = self.messages + self.of_current
-        rate = messages / seconds if seconds > 0 else 0.0
-        self.report(Progress(self.done, len(self.weights), messages, rate, left, self.current, share))
-
-
 def _run_all(
     scenarios: list[Scenario],
     completed: frozenset[str],
@@ -366,14 +320,14 @@ def run_scenario(
     keep_operations: Callable[[Outcome], object] = lambda outcome: None,
 ) -> dict[str, Any]:
     """Simulate one scenario of many, unless its profile cannot hold it; keep its operations and its row, and return that."""
-    meter.begin(scenario)
+    gauge = meter.begin(scenario)
     reason = why_infeasible(scenario)
     if reason:
         row, messages = infeasible_row(scenario, reason, memory_mb(scenario)), 0
     else:
-        outcome = simulate_scenario(scenario, threads, meter.tick)
+        outcome = simulate_scenario(scenario, threads, gauge.tick)
         row, messages = outcome.row, outcome.messages
         keep_operations(outcome)
     keep(row)
-    meter.end(messages)
+    gauge.end(messages)
     return row

@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +30,7 @@ from prsm_scale.columns import (
     validate_row,
     validate_rows,
 )
-from prsm_scale.errors import UsageError
+from prsm_scale.errors import UsageError, file_name
 from prsm_scale.operations import OperationFiles
 from prsm_scale.reading import JOURNAL, METADATA_KEY, SCHEMA_VERSION, read_run
 
@@ -116,9 +115,7 @@ class RunStore:
             If the folder cannot be written, exists already, or `run_id` is no plain folder name.
         """
         now = datetime.now(UTC)
-        name = run_id or f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise UsageError("run_id", name, "letters, digits, '_', '-' and '.', not starting with '-' or '.'")
+        name = file_name("run_id", run_id or f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}")
         path = Path(out_dir) / name
         provenance = made_by(name, now, sweep, command)
         try:

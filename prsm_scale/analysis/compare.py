@@ -10,7 +10,8 @@ from typing import Final
 
 from prsm_scale.analysis.comparison import BETTER, Change, Comparison, HasScenarios, Row, Verdict, label
 from prsm_scale.analysis.differences import Difference, difference, difference_over_seeds, estimate_of, holm
-from prsm_scale.analysis.identity import by_identity, rows_of
+from prsm_scale.analysis.identity import by_identity
+from prsm_scale.columns import records
 from prsm_scale.errors import UsageError, one_of
 
 TOLERANCE: Final = 0.02
@@ -75,7 +76,7 @@ def compare(
     comparable.
     """
     check_request(tolerance, metrics, level)
-    groups = [by_identity(rows_of(_run(run).scenarios)) for run in (before, after)]
+    groups = [by_identity(records(_run(run).scenarios)) for run in (before, after)]
     changes: list[Change] = []
     notes: list[str] = []
     only: tuple[list[Row], list[Row]] = ([], [])

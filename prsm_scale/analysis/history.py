@@ -14,8 +14,9 @@ import numpy as np
 
 from prsm_scale.analysis.comparison import BETTER
 from prsm_scale.analysis.differences import holm
-from prsm_scale.analysis.identity import by_identity, rows_of
+from prsm_scale.analysis.identity import by_identity
 from prsm_scale.analysis.trends import mann_kendall, theil_sen
+from prsm_scale.columns import records
 from prsm_scale.errors import UsageError, one_of
 from prsm_scale.host_columns import HOST_FILE
 from prsm_scale.reading import JOURNAL, TABLE
@@ -61,7 +62,7 @@ class PastRun:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """Rows of its scenarios."""
-        return rows_of(self.stored.scenarios)
+        return records(self.stored.scenarios)
 
     @cached_property
     def scenarios(self) -> dict[str, dict[int, Row]]:

@@ -11,15 +11,9 @@ from prsm_scale.axes import GRAPH_OBJECT
 from prsm_scale.config import Scenario
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 Row = Mapping[str, Any]
-
-
-def rows_of(scenarios: pd.DataFrame) -> list[dict[str, Any]]:
-    """Turn a table into plain rows, with None for what is missing."""
-    rows = scenarios.astype(object).where(scenarios.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def identity(row: Row) -> str:

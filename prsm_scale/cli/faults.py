@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import click
 
 from prsm_scale.atomic import dumps
 from prsm_scale.axes import Engine
-from prsm_scale.cli.options import SectionCommand, SectionOption, given_settings, one_scenario, setting_options
+from prsm_scale.cli.options import SectionCommand, SectionOption, given_settings, one_scenario, scenario_options
 from prsm_scale.cli.output import check_figure, command_line, print_plan, terminal
 from prsm_scale.cli.progress import ProgressLine
 from prsm_scale.config import Scenario, read_config
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 DEFAULT_NODES = 16
 _RATE = "80 in the time-out of a view, at most a fifth of the capacity"
-_SECTION = "Scenario: one value each"
 _OF_NO_USE = ("engine", "operations", "precision", "warmup")
 """Settings of tests that have a steady state."""
 _HELP = {
@@ -156,18 +155,9 @@ def _document(runs: Sequence[FaultRun], path: Path) -> dict[str, Any]:
     return {"run": path.name, "path": str(path), "faults": validate_rows(rows, FAULT_COLUMNS)}
 
 
-def _options() -> Iterator[click.Option]:
-    for option in setting_options():
-        if option.name in _OF_NO_USE:
-            continue
-        option.section = _SECTION
-        option.help = _HELP.get(option.name or "", option.help)
-        yield option
-
-
 command = SectionCommand(
     "faults",
-    params=[*_options(), *_OPTIONS],
+    params=[*scenario_options(_OF_NO_USE, _HELP), *_OPTIONS],
     callback=_run,
     help="""Run a system under fault scripts: how far it falls, and how long it takes to recover.
 

@@ -10,8 +10,9 @@ import click
 
 from prsm_scale.atomic import dumps
 from prsm_scale.cli.output import load_run, series_over_load, terminal
+from prsm_scale.columns import records
 from prsm_scale.loads import holds_loads
-from prsm_scale.report.series import records, split
+from prsm_scale.report.series import split
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

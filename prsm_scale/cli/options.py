@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -16,6 +16,7 @@ _FLAGS = {"byzantine_ratio": "byzantine"}
 _LISTS = ("regions", "placement")
 _HIDDEN = ("graph", "graph_digest")
 AXIS_SECTION = "Axes: one value, or several separated by commas"
+SCENARIO_SECTION = "Scenario: one value each"
 _SETTING_SECTION = "Settings: one value each"
 RUN_SECTION = "This run"
 _THRESHOLD_SECTION = "What counts as too much or too little"
@@ -64,6 +65,15 @@ def setting_options() -> Iterator[SectionOption]:
     others = [name for name in Scenario.model_fields if name not in AXES and name not in _HIDDEN]
     for name in ("nodes", *(axis for axis in AXES if axis != "nodes"), *others):
         yield _option(name, schemas[name])
+
+
+def scenario_options(left_out: Collection[str], helps: Mapping[str, str]) -> Iterator[SectionOption]:
+    """One option for each setting of a single scenario, but those left out; `helps` goes before their own help texts."""
+    for option in setting_options():
+        if option.name not in left_out:
+            option.section = SCENARIO_SECTION
+            option.help = helps.get(option.name or "", option.help)
+            yield option
 
 
 def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:

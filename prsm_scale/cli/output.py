@@ -14,9 +14,10 @@ import click
 
 from prsm_scale.atomic import dumps
 from prsm_scale.cli import INTERRUPTED, PROGRAM
+from prsm_scale.columns import records
 from prsm_scale.config import AXES, Scenario
 from prsm_scale.errors import SweepInterrupted, UsageError
-from prsm_scale.report.series import NODES, RATE, RATIO, common, records, split
+from prsm_scale.report.series import NODES, RATE, RATIO, common, split
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prsm_scale.atomic import dumps, failing_in_one_line, write_text
-from prsm_scale.cli.options import SectionCommand, SectionOption, given_settings, one_scenario, setting_options, target_options
+from prsm_scale.cli.options import SectionCommand, SectionOption, given_settings, one_scenario, scenario_options, target_options
 from prsm_scale.cli.output import print_plan, terminal
 from prsm_scale.cli.progress import ProgressLine
 from prsm_scale.config import Scenario, read_config
@@ -19,7 +19,6 @@ from prsm_scale.errors import UsageError
 if TYPE_CHECKING:
     from prsm_scale.planning.targets import Targets
 
-_SECTION = "Scenario: one value each"
 _HELP = {
     "profile": "largest profile of a replica there may be [extreme]",
     "bandwidth_mbps": "largest uplink and downlink of a replica there may be, Mbit/s; inf for unlimited [the network's]",
@@ -87,11 +86,7 @@ def _options() -> Iterator[click.Option]:
     from prsm_scale.planning.targets import Targets
 
     yield from target_options()
-    for option in setting_options():
-        if option.name not in LEFT_OUT and option.name not in Targets.model_fields:
-            option.section = _SECTION
-            option.help = _HELP.get(option.name or "", option.help)
-            yield option
+    yield from scenario_options({*LEFT_OUT, *Targets.model_fields}, _HELP)
 
 
 command = SectionCommand(

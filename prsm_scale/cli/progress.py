@@ -9,10 +9,10 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from prsm_scale.cli.output import terminal
-from prsm_scale.report.series import number
+from prsm_scale.wording import number
 
 if TYPE_CHECKING:
-    from prsm_scale.runs import Progress
+    from prsm_scale.progress import Progress
 
 
 class ProgressLine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import click
 
 from prsm_scale.atomic import dumps
 from prsm_scale.axes import Engine
-from prsm_scale.cli.options import SectionCommand, SectionOption, given_settings, one_scenario, setting_options
+from prsm_scale.cli.options import SectionCommand, SectionOption, given_settings, one_scenario, scenario_options
 from prsm_scale.cli.output import check_figure, print_plan, terminal
 from prsm_scale.config import Scenario
 from prsm_scale.errors import UsageError
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from prsm_scale.tracing import Trace
 
 MOST_ROWS = 60
-_SECTION = "Scenario: one value each"
 _OF_NO_USE = ("engine", "operations", "precision", "replicates", "warmup", "duration_s")
 """Settings that decide what is made of many operations."""
 _TRACE_OPTIONS = (
@@ -102,18 +100,9 @@ def _document(trace: Trace) -> dict[str, Any]:
     }
 
 
-def _options() -> Iterator[click.Option]:
-    for option in setting_options():
-        if option.name not in _OF_NO_USE:
-            option.section = _SECTION
-            if option.name == "nodes":
-                option.help = f"replicas [{FEWEST_NODES}]"
-            yield option
-
-
 command = SectionCommand(
     "trace",
-    params=[*_options(), *_TRACE_OPTIONS],
+    params=[*scenario_options(_OF_NO_USE, {"nodes": f"replicas [{FEWEST_NODES}]"}), *_TRACE_OPTIONS],
     callback=_run,
     help="""Show what one operation's messages do, one by one, by the events engine.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cached_property
@@ -15,9 +14,10 @@ from prsm_scale.axes import Environment as ScalingEnvironment
 from prsm_scale.axes import Network as NetworkCondition
 from prsm_scale.axes import Profile as ResourceProfile
 from prsm_scale.axes import Topology as NetworkTopology
+from prsm_scale.axes import choice
 from prsm_scale.behaviours import Behaviour
-from prsm_scale.config import Scenario
-from prsm_scale.errors import UsageError, did_you_mean, one_of
+from prsm_scale.config import MOST_FAULTS, Scenario, scenario_faults
+from prsm_scale.errors import UsageError, did_you_mean, file_name, one_of
 from prsm_scale.nodes import parse_nodes
 from prsm_scale.validation import Checked
 
@@ -36,18 +36,8 @@ _OF_SCENARIO = {
 }
 """Settings of a scenario that have names of their own here."""
 _VARIED = ("nodes", "network", "byzantine_ratio")
-_MOST_FAULTS = 10
 INJECTED = ",".join(f"{one}:{1 / len(Behaviour):g}" for one in Behaviour)
 """What faulty replicas do under fault injection: all that they can, in equal shares."""
-
-
-def _enumeration(kinds: type[StrEnum]) -> BeforeValidator:
-    def check(value: Any, info: Any) -> Any:
-        if value not in list(kinds):
-            raise UsageError(info.field_name or "", value, one_of(kinds, value))
-        return kinds(value)
-
-    return BeforeValidator(check)
 
 
 def _several(kinds: type[StrEnum] | None = None) -> BeforeValidator:
@@ -58,20 +48,12 @@ def _several(kinds: type[StrEnum] | None = None) -> BeforeValidator:
         name = info.field_name or ""
         if not values or len(set(map(str, values))) < len(values):
             raise UsageError(name, value, "one value or more, none of them twice")
-        if kinds is None:
-            return values
-        for one in values:
-            if one not in list(kinds):
-                raise UsageError(name, one, one_of(kinds, one))
-        return [kinds(one) for one in values]
+        for one in values if kinds else ():
+            if one not in list(kinds or ()):
+                raise UsageError(name, one, one_of(kinds or (), one))
+        return values
 
     return BeforeValidator(check)
-
-
-def _file_name(value: Any, info: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
-        raise UsageError(info.field_name or "", value, "letters, digits, '_', '-' and '.', not starting with '-' or '.'")
-    return value
 
 
 def _nodes(value: Any) -> list[int]:
@@ -124,11 +106,11 @@ class ScalingTestConfig(Checked):
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, arbitrary_types_allowed=True)
 
-    name: Annotated[str, BeforeValidator(_file_name)]
-    environment: Annotated[ScalingEnvironment, _enumeration(ScalingEnvironment)] = ScalingEnvironment.LOCAL_SIMULATION
+    name: Annotated[str, BeforeValidator(lambda value: file_name("name", value))]
+    environment: Annotated[ScalingEnvironment, choice(ScalingEnvironment)] = ScalingEnvironment.LOCAL_SIMULATION
     node_counts: Annotated[list[int], BeforeValidator(_nodes)]
-    resource_profile: Annotated[ResourceProfile, _enumeration(ResourceProfile)] = ResourceProfile.STANDARD
-    network_topology: Annotated[NetworkTopology, _enumeration(NetworkTopology)] = NetworkTopology.MESH
+    resource_profile: Annotated[ResourceProfile, choice(ResourceProfile)] = ResourceProfile.STANDARD
+    network_topology: Annotated[NetworkTopology, choice(NetworkTopology)] = NetworkTopology.MESH
     network_conditions: Annotated[list[NetworkCondition], _several(NetworkCondition)] = Field(default=[NetworkCondition.WAN])
     test_duration_per_scale: float = Field(60, gt=0)
     warmup_duration: float = Field(30, ge=0)
@@ -153,7 +135,7 @@ class ScalingTestConfig(Checked):
             for name, value in further.items()
             if name not in known
         ]
-        faults = unknown or list(islice(self._faults(), _MOST_FAULTS))
+        faults = unknown or list(islice(self._faults(), MOST_FAULTS))
         if faults:
             raise UsageError.gather(faults)
         return self
@@ -199,16 +181,8 @@ class ScalingTestConfig(Checked):
 
     def _faults(self) -> Iterator[UsageError]:
         theirs = {name: own for own, name in _OF_SCENARIO.items()}
-        seen: set[str] = set()
-        for point in self._points():
-            try:
-                Scenario(**point)
-            except UsageError as error:
-                for fault in error.faults:
-                    named = UsageError(theirs.get(fault.field, fault.field), fault.value, fault.allowed)
-                    if str(named) not in seen:
-                        seen.add(str(named))
-                        yield named
+        for fault in scenario_faults(self._points()):
+            yield UsageError(theirs.get(fault.field, fault.field), fault.value, fault.allowed)
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain data; ``ScalingTestConfig(**config.to_dict())`` makes the same one."""

@@ -14,12 +14,11 @@ from prsm_scale.controller.config import ScalingTestConfig
 from prsm_scale.controller.configurations import DEMO, comprehensive_scaling_configs
 from prsm_scale.controller.files import save_result
 from prsm_scale.controller.result import ScalingTestResult
-from prsm_scale.controller.running import Report, run_test
+from prsm_scale.controller.running import run_test
+from prsm_scale.progress import Report
 
 T = TypeVar("T")
 Told = tuple[bool, float, dict[str, Any]]
-
-_PARTS = ("propagation_ms", "transmission_ms", "cpu_ms", "queueing_ms", "retransmission_ms", "view_change_ms")
 
 
 class ScalingTestController:
@@ -157,6 +156,7 @@ async def _in_thread(work: Callable[[], T], cancel: threading.Event) -> T:
 def _operations(scenario: Scenario, threads: int | None) -> Iterator[Told]:
     """Operations of a scenario one after another; when all of a simulation have been told, those of the next seed follow."""
     from prsm_scale.engine import simulate_scenario
+    from prsm_scale.metrics import PARTS
 
     while True:
         outcome = simulate_scenario(scenario, threads)
@@ -166,7 +166,7 @@ def _operations(scenario: Scenario, threads: int | None) -> Iterator[Told]:
         for k in sorted(range(done.operation.size), key=lambda k: (int(done.operation[k]), int(done.replicate[k]))):
             latency_ms = float(done.latency_ms[k])
             success = latency_ms <= scenario.operation_timeout_ms
-            told = dict(zip(_PARTS, map(float, done.breakdown_ms[k]), strict=True)) if success else {}
+            told = dict(zip(PARTS, map(float, done.breakdown_ms[k]), strict=True)) if success else {}
             yield (
                 success,
                 latency_ms if success else float(scenario.operation_timeout_ms),

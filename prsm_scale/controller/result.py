@@ -25,8 +25,6 @@ _PERFORMANCE: Final = (
     "message_delivery_rate", "view_changes_per_operation", "safety_violations", "limits_passed", "feasible", "reason",
 )  # fmt: skip
 _BYTES_OF_KB: Final = 1000.0
-_HELPS: Final = "helps: "
-"""How a sentence about a change that helped begins."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -180,8 +178,10 @@ class ScalingTestResult:
     @property
     def scaling_recommendations(self) -> list[str]:
         """Changes that helped when they were simulated, the best first."""
-        told = self.recommendations.get("sentences", ())
-        return [line.removeprefix(_HELPS) for line in told if line.startswith(_HELPS)]
+        from prsm_scale.experiments.results import Verdict
+
+        helps = f"{Verdict.HELPS}: "
+        return [line.removeprefix(helps) for line in self.recommendations.get("sentences", ()) if line.startswith(helps)]
 
     @property
     def detailed_results(self) -> list[dict[str, Any]]:
@@ -194,9 +194,9 @@ class ScalingTestResult:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The table as plain data, None for what is missing."""
-        from prsm_scale.analysis.identity import rows_of
+        from prsm_scale.columns import records
 
-        return rows_of(self.scenarios)
+        return records(self.scenarios)
 
     def _by_nodes(
         self, told: Callable[[Row], dict[str, Any]], network: str | None = None, ratio: float | None = None

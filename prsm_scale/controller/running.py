@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
-from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,14 +20,13 @@ from prsm_scale.controller.result import ScalingTestResult
 from prsm_scale.crew import Crew
 from prsm_scale.errors import UsageError
 from prsm_scale.monitor import HostMonitor
-from prsm_scale.progress import Progress
-from prsm_scale.runs import Meter, run_scenario
+from prsm_scale.progress import Meter, Progress, Report
+from prsm_scale.runs import run_scenario
 from prsm_scale.store import RunStore, frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Report = Callable[[Progress], None]
 _AT_A_TIME = 2
 """Scenarios under way together."""
 
@@ -115,12 +112,17 @@ def _kept(partial: Path, config: ScalingTestConfig, full: bool) -> RunStore:
 
 def _rows_of(scenarios: list[Scenario], threads: int | None, report: Report, store: RunStore | None) -> list[dict[str, Any]]:
     """Simulate what the store does not hold, two scenarios at a time: one computes while the other is prepared."""
-    from prsm_scale.analysis.identity import rows_of
+    from prsm_scale.columns import records
 
-    rows = {row["scenario_id"]: row for row in rows_of(store.scenarios)} if store is not None else {}
+    rows = {row["scenario_id"]: row for row in records(store.scenarios)} if store is not None else {}
     todo = [one for one in scenarios if one.scenario_id not in rows]
     crew, lock = Crew(min(_AT_A_TIME, threads or os.cpu_count() or 1)), threading.Lock()
-    tally = _Tally(todo, report, crew)
+
+    def tell(told: Progress) -> None:
+        crew.check()
+        report(told)
+
+    meter = Meter(todo, tell)
 
     def keep(row: dict[str, Any]) -> None:
         with lock:
@@ -128,38 +130,8 @@ def _rows_of(scenarios: list[Scenario], threads: int | None, report: Report, sto
                 store.append(row)
             rows[row["scenario_id"]] = row
 
-    crew.each(lambda place: run_scenario(todo[place], threads, Meter([todo[place]], tally.of(place)), keep), range(len(todo)))
+    crew.each(lambda scenario: run_scenario(scenario, threads, meter, keep), todo)
     return [rows[one.scenario_id] for one in scenarios]
-
-
-class _Tally:
-    """Makes one report of those of several scenarios."""
-
-    def __init__(self, scenarios: list[Scenario], report: Report, crew: Crew) -> None:
-        self.weights = [float(one.nodes) ** 2 for one in scenarios]
-        self.done, self.shares, self.messages = [0] * len(scenarios), [0.0] * len(scenarios), [0] * len(scenarios)
-        self.report, self.crew, self.lock = report, crew, threading.Lock()
-        self.begun = time.perf_counter()
-
-    def of(self, place: int) -> Report:
-        """What the scenario at a place reports to."""
-
-        def told(progress: Progress) -> None:
-            self.crew.check()
-            with self.lock:
-                self.done[place], self.messages[place] = progress.done, progress.messages
-                self.shares[place] = 1.0 if progress.done else progress.share
-                self._tell(progress.current)
-
-        return told
-
-    def _tell(self, current: str) -> None:
-        seconds, messages = time.perf_counter() - self.begun, sum(self.messages)
-        passed = sum(share * weight for share, weight in zip(self.shares, self.weights, strict=True))
-        left = seconds * (sum(self.weights) / passed - 1.0) if passed > 0.0 else None
-        done = sum(self.done)
-        rate = messages / seconds if seconds > 0.0 else 0.0
-        self.report(Progress(done, len(self.weights), messages, rate, left, current, sum(self.shares) - done))
 
 
 def _recommend(config: ScalingTestConfig, table: pd.DataFrame, threads: int | None, report: Report) -> dict[str, Any]:

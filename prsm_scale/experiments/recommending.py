@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from prsm_scale.analysis.thresholds import Thresholds
 from prsm_scale.columns import GROUP_COLUMNS
 from prsm_scale.config import Scenario
+from prsm_scale.crew import Crew
 from prsm_scale.errors import UsageError, one_of
 from prsm_scale.experiments.candidates import Candidate, Change, load_candidates
 from prsm_scale.experiments.measuring import Measured, effect, measure
 from prsm_scale.experiments.planning import MAX_MESSAGES, Plan, Trial, plan_of, smallest_ratio
 from prsm_scale.experiments.results import Experiment, Recommendations, Recommended, UnderLoad, Verdict, losses, verdict_of
-from prsm_scale.outcome import Crew
-from prsm_scale.progress import Progress
+from prsm_scale.progress import Progress, Report, label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def recommend(
     min_gain: float = MIN_GAIN,
     max_messages: int = MAX_MESSAGES,
     threads: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Report | None = None,
 ) -> Recommendations:
     """Simulate changes of the systems of a result, and tell which help.
 
@@ -128,7 +128,7 @@ class _Clerk:
     """Carries out experiments, several at once, and tells how far they are."""
 
     threads: int
-    report: Callable[[Progress], None] | None
+    report: Report | None
     total: int = 0
     done: int = 0
     messages: int = 0
@@ -152,8 +152,8 @@ class _Clerk:
             if self.report is not None:
                 seconds = max(time.perf_counter() - self.begun, 1e-9)
                 left = seconds * (self.total / self.done - 1.0)
-                current = f"n = {scenario.nodes}, {scenario.topology}, {scenario.network}"
-                self.report(Progress(self.done, self.total, self.messages, self.messages / seconds, left, current, 0.0))
+                rate = self.messages / seconds
+                self.report(Progress(self.done, self.total, self.messages, rate, left, label(scenario), 0.0))
         return found
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from prsm_scale.axes import Engine, as_tuple
 from prsm_scale.columns import VALIDATION_COLUMNS
 from prsm_scale.config import Scenario
+from prsm_scale.crew import Crew
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.errors import UsageError, one_of
 from prsm_scale.ladders import closed_forms, engines, measurements, peers
@@ -21,8 +22,8 @@ from prsm_scale.ladders.cases import load_cases
 from prsm_scale.ladders.checks import Check
 from prsm_scale.ladders.summary import Bar, summarise
 from prsm_scale.ladders.tasks import Task
-from prsm_scale.outcome import Crew, Outcome
-from prsm_scale.runs import Progress
+from prsm_scale.outcome import Outcome
+from prsm_scale.progress import Progress, Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,6 @@ class Ladder(StrEnum):
     MEASUREMENTS = measurements.LADDER
 
 
-Report = Callable[[Progress], None]
 _ENGINES = (Engine.ROUNDS.value, Engine.EVENTS.value)
 
 

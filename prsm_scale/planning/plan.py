@@ -14,7 +14,8 @@ from prsm_scale.errors import UsageError
 from prsm_scale.planning.result import CapacityPlan
 from prsm_scale.planning.search import QUORUM_PERIOD, largest, smallest, stage_sizes
 from prsm_scale.planning.targets import Targets
-from prsm_scale.planning.trials import Prober, Report, Trial
+from prsm_scale.planning.trials import Prober, Trial
+from prsm_scale.progress import Report
 from prsm_scale.protocols import get_protocol
 from prsm_scale.resources import PROFILES
 

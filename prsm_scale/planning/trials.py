@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,14 +17,13 @@ from prsm_scale.faults import varies
 from prsm_scale.metrics import memory_mb
 from prsm_scale.places import Place
 from prsm_scale.planning.targets import Check, Targets, of_headroom, of_memory, of_placements, of_row
-from prsm_scale.progress import Progress
+from prsm_scale.progress import Progress, Report
 from prsm_scale.resources import resolve_profile
 from prsm_scale.system import make_plan, relay_centrality
 from prsm_scale.wording import number
 
 _RESOLUTION: Final = 100
 
-Report = Callable[[Progress], None]
 Key = tuple[int, str, float]
 
 

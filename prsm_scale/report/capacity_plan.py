@@ -10,8 +10,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from prsm_scale.planning.result import CapacityPlan, trial_document
-from prsm_scale.report.series import MISSING, number, percent, spread_ms
+from prsm_scale.report.series import spread_ms
 from prsm_scale.report.tables import plain_table
+from prsm_scale.wording import MISSING, number, percent
 
 _MACHINES: Final = ("n", "f", "faulty", "profile", "cores", "Mbit/s", "max ops/s", "headroom", "bottleneck")
 _EXPECTED: Final = ("n", "ops/s", "success", "mean ms", "p95 ms", "p99 ms", "sent Mbit/s", "at most", "CPU %", "MB")

@@ -10,8 +10,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from prsm_scale.analysis.comparison import Change, Comparison, Row, Verdict
-from prsm_scale.report.series import MISSING, distinct, number
+from prsm_scale.report.series import distinct
 from prsm_scale.report.tables import plain_table
+from prsm_scale.wording import MISSING, number
 
 _HEADINGS: Final = ("scenario", "metric", "before", "after", "change [95 % interval]", "verdict")
 _LISTED: Final = (Verdict.REGRESSION, Verdict.IMPROVEMENT, Verdict.CHANGED)

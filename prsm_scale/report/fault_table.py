@@ -9,8 +9,8 @@ import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
-from prsm_scale.report.series import MISSING, number
 from prsm_scale.report.tables import WIDTH, plain_table
+from prsm_scale.wording import MISSING, number
 
 if TYPE_CHECKING:
     from prsm_scale.fault_runs import FaultRun, Planned

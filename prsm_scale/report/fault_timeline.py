@@ -18,7 +18,7 @@ from prsm_scale.fault_metrics import Times, bin_edges
 from prsm_scale.metrics import half_width
 from prsm_scale.report.fault_table import scene
 from prsm_scale.report.plots import COLOURS, write_figure
-from prsm_scale.report.series import number
+from prsm_scale.wording import number
 
 if TYPE_CHECKING:
     from prsm_scale.fault_runs import FaultRun

@@ -8,8 +8,9 @@ from itertools import groupby
 from rich.console import RenderableType
 from rich.table import Table
 
-from prsm_scale.report.series import Row, Series, interval, number, percent
+from prsm_scale.report.series import Row, Series, interval
 from prsm_scale.report.tables import plain_table, titled
+from prsm_scale.wording import number, percent
 
 Finding = tuple[str, str]
 """What is told of a quantity, and the telling."""

@@ -18,7 +18,8 @@ from matplotlib.ticker import LogFormatter
 
 from prsm_scale.report.plots import COLOURS, write_figure
 from prsm_scale.report.resilience import Grid, violated
-from prsm_scale.report.series import Row, number, percent
+from prsm_scale.report.series import Row
+from prsm_scale.wording import number, percent
 
 MOST_GRIDS = 6
 """Grids drawn in one figure."""

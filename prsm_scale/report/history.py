@@ -10,8 +10,8 @@ from rich.table import Table
 
 from prsm_scale.analysis.history import FEWEST_RUNS, TOLERANCE, Direction, History, PastRun, Trend
 from prsm_scale.report.comparison import signed_percent
-from prsm_scale.report.series import MISSING, number
 from prsm_scale.report.tables import plain_table
+from prsm_scale.wording import MISSING, number
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _LONGEST, _LONGEST_PLAIN = 18, 30

@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from prsm_scale.report.fits import flagged
-from prsm_scale.report.series import Row, Series, interval, number, percent, spread_ms
+from prsm_scale.report.series import Row, Series, interval, spread_ms
 from prsm_scale.report.tables import WIDTH, plain_table, titled
 from prsm_scale.report.textplot import MARKS, Curve, text_plot
+from prsm_scale.wording import number, percent
 
 _HEADINGS = ("load", "offered ops/s", "ops/s", "p50 ms", "mean ms", "p99 ms", "success")
 _PARAMETERS = 2

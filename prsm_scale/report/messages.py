@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from prsm_scale.report.series import MISSING, number
 from prsm_scale.report.tables import plain_table
 from prsm_scale.tracing import COMMITTED, ENDED, FAILED, STARTED, Hops, Jobs, Marks, Trace
+from prsm_scale.wording import MISSING, number
 
 Cells = tuple[str, ...]
 _TIMES = ("ready", "leaves", "arrives", "received", "begins", "ends")

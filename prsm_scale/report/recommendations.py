@@ -8,8 +8,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from prsm_scale.experiments.results import Experiment, Recommendations, Recommended, Verdict, change, gain
-from prsm_scale.report.series import MISSING, common, labels, number
+from prsm_scale.report.series import common, labels
 from prsm_scale.report.tables import plain_table
+from prsm_scale.wording import MISSING, number
 
 _HEADINGS = ("change", "verdict", "max ops/s", "gain", "mean latency", "bottleneck")
 _LEFT = ("change", "verdict", "bottleneck")

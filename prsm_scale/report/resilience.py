@@ -11,8 +11,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from prsm_scale.analysis.resilience import resilience
-from prsm_scale.report.series import MISSING, NODES, RATIO, Row, Series, number, percent, records, split
+from prsm_scale.columns import records
+from prsm_scale.report.series import NODES, RATIO, Row, Series, split
 from prsm_scale.report.tables import WIDTH, plain_table, titled
+from prsm_scale.wording import MISSING, number, percent
 
 if TYPE_CHECKING:
     import pandas as pd

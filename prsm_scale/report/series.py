@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from prsm_scale.wording import MISSING as MISSING
-from prsm_scale.wording import number as number
-from prsm_scale.wording import percent as percent
-
-if TYPE_CHECKING:
-    import pandas as pd
+from prsm_scale.wording import MISSING, number
 
 Row = Mapping[str, Any]
 
@@ -54,16 +49,10 @@ class Series:
     fits: tuple[Row, ...] = ()
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Turn a table into plain rows, with None for what is missing."""
-    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
-
-
 def split(rows: Sequence[Row], fits: Sequence[Row] = (), *along: str) -> list[Series]:
     """Split rows into series that differ in the columns `along` alone (default: n), in the order in which they appear."""
     along = along or (NODES,)
-    varying = [axis for axis in _axes(along) if len({row[axis] for row in rows}) > 1]
+    varying = _varying(rows, along)
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(_label(row, varying), []).append(row)
@@ -83,13 +72,13 @@ def common(rows: Sequence[Row], along: str = NODES) -> str:
 
 def distinct(rows: Sequence[Row]) -> list[str]:
     """Name each row by the axes in which rows differ, or by its number of nodes where they differ in none."""
-    varying = [axis for axis in _AXES if len({row[axis] for row in rows}) > 1] or [NODES]
+    varying = _varying(rows) or [NODES]
     return [_label(row, varying) for row in rows]
 
 
 def labels(rows: Sequence[Row], along: str = NODES) -> list[str]:
     """Name the axes in which each row differs from others, the column `along` left out; empty where there are none."""
-    varying = [axis for axis in _axes((along,)) if len({row[axis] for row in rows}) > 1]
+    varying = _varying(rows, (along,))
     return [_label(row, varying) for row in rows]
 
 
@@ -108,6 +97,11 @@ def interval(row: Row, name: str, digits: int = 3) -> str:
         return MISSING
     shown = "" if low is None and high is None else f" [{number(low, digits)}, {number(high, digits)}]"
     return f"{number(row[name], digits)}{shown}"
+
+
+def _varying(rows: Sequence[Row], along: Sequence[str] = ()) -> list[str]:
+    """Axes in which rows differ, the columns `along` left out."""
+    return [axis for axis in _axes(along) if len({row[axis] for row in rows}) > 1]
 
 
 def _axes(along: Sequence[str]) -> list[str]:

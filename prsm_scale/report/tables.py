@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from prsm_scale.cautions import caution
-from prsm_scale.report.series import MISSING, Row, Series, number, percent, spread_ms
+from prsm_scale.report.series import Row, Series, spread_ms
 from prsm_scale.report.textplot import MARKS, Curve, text_plot
+from prsm_scale.wording import MISSING, number, percent
 
 WIDTH = 100
 _MOST_CURVES = len(MARKS)

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from prsm_scale.ladders.checks import EXACT, Check, Verdict
-from prsm_scale.report.series import MISSING, number
 from prsm_scale.report.tables import plain_table
+from prsm_scale.wording import MISSING, number
 
 if TYPE_CHECKING:
     from prsm_scale.ladders.run import Validation

@@ -116,7 +116,7 @@ def test_least_squares_without_negative_factors(seed):
 # Rows
 
 
-def rows_of(nodes=4, capacity=1000.0, loads=LOADS, base=15.0, scale=0.5, **columns):
+def records(nodes=4, capacity=1000.0, loads=LOADS, base=15.0, scale=0.5, **columns):
     """Scenarios of one system: the idle one, and one for each load; from load 1 on the backlog grows."""
     rates = np.concatenate([[0.0], np.asarray(loads) * capacity])
     blank = {column.name: SAMPLES[column.dtype] for column in SCENARIO_COLUMNS}
@@ -139,13 +139,13 @@ def fitted(*rows):
 
 
 def test_the_capacity_is_that_of_the_idle_system():
-    table = with_loads(frame([*rows_of(loads=[0.3, 1.2]), *rows_of(7, 100.0, [0.3])], SCENARIO_COLUMNS))
+    table = with_loads(frame([*records(loads=[0.3, 1.2]), *records(7, 100.0, [0.3])], SCENARIO_COLUMNS))
     assert table["load"].tolist() == [0.0, 0.3, 1.2, 0.0, 0.3]
     assert table["capacity_ops_per_second"].tolist() == [1000.0] * 3 + [100.0] * 2
 
 
 def test_one_row_for_each_system():
-    first, second, third = rows_of(4), rows_of(7, base=30.0, scale=2.0), rows_of(4, seed=8, scale=4.0)
+    first, second, third = records(4), records(7, base=30.0, scale=2.0), records(4, seed=8, scale=4.0)
     shuffled = [row for rows in zip(first, second, third, strict=True) for row in rows]
     one, two, three = fitted(shuffled)
     assert [(row["nodes_min"], row["nodes_max"], row["seed"]) for row in (one, two, three)] == [(4, 4, 7), (7, 7, 7), (4, 4, 8)]
@@ -163,14 +163,14 @@ def test_one_row_for_each_system():
 
 
 def test_overload_and_the_idle_system_are_left_out_of_the_fit():
-    idle, *loaded = rows_of(loads=[*LOADS, 1.0, 1.5])
+    idle, *loaded = records(loads=[*LOADS, 1.0, 1.5])
     (row,) = fitted([idle | {"mean_latency_ms": 1.0}, *loaded])
     assert (row["points"], row["load_max"]) == (10, 0.98)
     assert row["base_latency_ms"] == pytest.approx(15.0)
 
 
 def test_flags_say_what_to_beware_of():
-    idle, *loaded = rows_of(loads=LOADS[:6])
+    idle, *loaded = records(loads=LOADS[:6])
     loaded[0] |= {"mean_latency_ms": None, "mean_latency_low_ms": None, "mean_latency_high_ms": None}
     loaded[1]["success_rate"] = 0.9
     (row,) = fitted([idle, *loaded])
@@ -179,10 +179,10 @@ def test_flags_say_what_to_beware_of():
 
 
 def test_a_system_without_capacity_or_latency_has_no_curve():
-    assert fitted(rows_of(loads=[1.5])) == []
-    assert fitted(rows_of(loads=[], saturation_ops_per_second=None)) == []
+    assert fitted(records(loads=[1.5])) == []
+    assert fitted(records(loads=[], saturation_ops_per_second=None)) == []
     assert fitted([]) == []
-    (row,) = fitted(rows_of(loads=[0.5]))
+    (row,) = fitted(records(loads=[0.5]))
     assert (row["base_latency_ms"], row["knee_load"], row["grid_knee_load"], row["chosen"]) == (None, None, 0.5, False)
 
 

@@ -18,7 +18,8 @@ from prsm_scale.cli import main
 from prsm_scale.errors import SweepInterrupted
 from prsm_scale.host_columns import HOST_COLUMNS, HOST_FILE
 from prsm_scale.monitor import INTERVAL_S, HostMonitor
-from prsm_scale.runs import Progress, run_sweep
+from prsm_scale.progress import Progress
+from prsm_scale.runs import run_sweep
 
 FIELDS = [
     "timestamp", "cpu_percent", "memory_percent", "memory_used_mb", "memory_available_mb", "process_cpu_percent",

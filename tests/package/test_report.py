@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
+from prsm_scale.columns import records
 from prsm_scale.errors import PrsmScaleError
 from prsm_scale.report.fits import fit_summary, fit_table
 from prsm_scale.report.plots import draw, save_figure
-from prsm_scale.report.series import Series, common, interval, number, percent, records, split, spread_ms
+from prsm_scale.report.series import Series, common, interval, split, spread_ms
 from prsm_scale.report.tables import WIDTH, plots, result_table
 from prsm_scale.report.textplot import MARKS, Curve, text_plot
+from prsm_scale.wording import number, percent
 
 NODES = (10, 20, 40, 80, 160, 320, 640, 1000)
 Maker = Callable[..., Any]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import prsm_scale as ps
-from prsm_scale.runs import Progress
+from prsm_scale.progress import Progress
 
 
 @pytest.fixture(scope="module")
