@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -379,3 +380,14 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Turn a table into plain rows, with None for what is missing."""
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def limit_names(text: str | None) -> list[str]:
+    """Names of the limits that the column `limits_passed` tells, without the values that pass them.
+
+    Examples
+    --------
+    >>> limit_names("max_cpu_percent 93.4 > 80; max_memory_mb 600.0 > 512")
+    ['max_cpu_percent', 'max_memory_mb']
+    """
+    return [part.split()[0] for part in re.split("[;,]", text or "") if part.strip()]

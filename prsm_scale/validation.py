@@ -112,9 +112,8 @@ def _fault(found: Mapping[str, Any], model: type[BaseModel]) -> UsageError:
 def _allowed(schema: Mapping[str, Any], of_item: bool) -> str:
     """Describe a JSON schema: kind and bounds of a number, or the type."""
     kinds = [schema, *schema.get("anyOf", ())]
-    if of_item:
-        kinds = [kind["items"] for kind in kinds if "items" in kind]
-    kind = next(one for one in kinds if "type" in one)
+    items = [kind["items"] for kind in kinds if of_item and "items" in kind]
+    kind = next(one for one in (*items, *kinds) if "type" in one)
     bounds = " and ".join(text.format(kind[key]) for key, text in _BOUNDS.items() if key in kind)
     name = _KINDS.get(kind["type"], "text")
     return f"{name}, {bounds}" if bounds else name

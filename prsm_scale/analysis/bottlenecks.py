@@ -11,14 +11,13 @@ from numpy.typing import ArrayLike
 
 from prsm_scale.analysis.curves import Floats
 from prsm_scale.analysis.points import Points, ends, plain, points_of
-from prsm_scale.analysis.sweep_fits import relative_error
+from prsm_scale.analysis.sweep_fits import NORMAL_95, relative_error
 from prsm_scale.analysis.thresholds import Thresholds
+from prsm_scale.columns import limit_names
 from prsm_scale.wording import estimate, number, percent, some_nodes
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _latency(points: Points, limits: Thresholds) -> _Measured:
     base = int(first.argmax())
     error = relative_error(points.table)
     # Of a ratio, by the delta method on logarithms.
-    half, ratio = _NORMAL_95 * np.hypot(error, error[base]), values / values[base]
+    half, ratio = NORMAL_95 * np.hypot(error, error[base]), values / values[base]
     beside = f" times that at n = {points.nodes[base]:,}"
     return _Measured(ratio, limits.explosion_factor, ratio * np.exp(-half), ratio * np.exp(half), beside)
 
@@ -239,7 +238,7 @@ _RULES = (
 
 def _limits(points: Points) -> Iterator[Finding]:
     """Limits of the configuration that scenarios pass; those that were not simulated are found by their memory."""
-    passed = [set(filter(None, text.replace(" ", "").split(","))) for text in points.texts("limits_passed")]
+    passed = [set(limit_names(text)) for text in points.texts("limits_passed")]
     simulated = points.table["feasible"].to_numpy(dtype=bool)
     for name in sorted(set().union(*passed)):
         holds = np.array([name in names for names in passed]) & simulated

@@ -11,7 +11,7 @@ from typing import Final
 from prsm_scale.analysis.comparison import BETTER, Change, Comparison, HasScenarios, Row, Verdict, label
 from prsm_scale.analysis.differences import Difference, difference, difference_over_seeds, estimate_of, holm
 from prsm_scale.analysis.identity import by_identity
-from prsm_scale.columns import records
+from prsm_scale.columns import limit_names, records
 from prsm_scale.errors import UsageError, one_of
 
 TOLERANCE: Final = 0.02
@@ -140,7 +140,7 @@ def _pair(before: Row, after: Row, metrics: Sequence[str], tolerance: float) -> 
     if not (before["feasible"] and after["feasible"]):
         yield _transition(before, after, "feasible", after["feasible"] - before["feasible"], after["reason"])
         return
-    passed, old = ({name for name in row["limits_passed"].split(",") if name} for row in (after, before))
+    passed, old = (set(limit_names(row["limits_passed"])) for row in (after, before))
     if passed != old:
         yield _transition(before, after, "limits_passed", -1 if passed - old else 1, "")
     violated = [bool(row["safety_violations"]) for row in (before, after)]

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prsm_scale.analysis.thresholds import DEGRADED_FACTOR, LOW_GAIN
+
 BASIS = "saturation_ops_per_second"
 """Column that efficiency is computed on: the operations a system can do, not those it was offered."""
-
-LOW_GAIN = 0.10
-DEGRADED_FACTOR = 1.5
-EXPLOSION_FACTOR = 3.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,7 +64,8 @@ def recommended_max_nodes(group: pd.DataFrame, thresholds: Thresholds | None = N
 
     These are: the profile has the memory, success is above its least share, saturation throughput is above its least rate per
     node and above the offered rate, no limit of the configuration is passed, latency is within its limit where there is one,
-    and no operation had two values committed. What is not known passes nothing.
+    and no operation had two values committed. What is not known passes nothing, but for
+    violations that were not counted.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ def _conditions(points: Points, limits: Thresholds) -> Iterator[_Condition]:
         _not_above("saturation throughput", points.throughput, _rate, offered),
     )
     yield _Condition(
-        "limits", np.array([not text for text in passed], np.bool_), lambda place: f"over its limit in {passed[place]}"
+        "limits", np.array([not text for text in passed], np.bool_), lambda place: f"over its limit: {passed[place]}"
     )
     if limits.max_latency_ms is not None:
         yield _latency(points, limits.latency_column, limits.max_latency_ms)

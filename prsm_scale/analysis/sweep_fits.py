@@ -19,13 +19,14 @@ from prsm_scale.analysis.fits import (
     fit_power,
     fit_usl,
 )
+from prsm_scale.analysis.thresholds import DEGRADED_FACTOR, EXPLOSION_FACTOR
 from prsm_scale.columns import GROUP_COLUMNS, interval_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _LATENCY = "mean_latency_ms"
-_NORMAL_95 = 1.959964  # half width of a 95 % interval, in standard errors
+NORMAL_95 = 1.959964  # half width of a 95 % interval, in standard errors
 _Row = dict[str, Any]
 
 
@@ -183,8 +184,8 @@ def _degradation(fit: LawFit) -> tuple[_Row, tuple[str, ...]]:
     row: _Row = {}
     flags = []
     for name, factor in (
-        ("degraded", efficiency.DEGRADED_FACTOR),
-        ("explosion", efficiency.EXPLOSION_FACTOR),
+        ("degraded", DEGRADED_FACTOR),
+        ("explosion", EXPLOSION_FACTOR),
     ):
         estimate = crossing(fit, factor)
         row |= estimate_columns(f"{name}_n", estimate)
@@ -205,5 +206,5 @@ def relative_error(group: pd.DataFrame, quantity: str = _LATENCY) -> Floats:
     """Relative standard error of a column with an interval, by default the mean latency, of each scenario; NaN where unknown."""
     below, above = interval_names(quantity)
     low, middle, high = (group[name].to_numpy(dtype=np.float64) for name in (below, quantity, above))
-    error: Floats = (high - low) / (2 * _NORMAL_95 * middle)
+    error: Floats = (high - low) / (2 * NORMAL_95 * middle)
     return error

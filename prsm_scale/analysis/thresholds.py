@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any, Final
 
-from prsm_scale.analysis.efficiency import DEGRADED_FACTOR, EXPLOSION_FACTOR, LOW_GAIN
 from prsm_scale.errors import UsageError, one_of
 
+LOW_GAIN: Final = 0.10
+DEGRADED_FACTOR: Final = 1.5
+EXPLOSION_FACTOR: Final = 3.0
 LATENCIES: Final = ("mean", "median", "p95", "p99")
 """Latencies that a limit may be on."""
 

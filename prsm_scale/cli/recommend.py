@@ -77,7 +77,6 @@ command = SectionCommand(
             ["--max-messages"],
             section=_EXPERIMENTS,
             type=int,
-            default=12_000_000,
             help="messages of an experiment, about [8000000]",
         ),
         SectionOption(["--out"], metavar="FOLDER", default="results", help="where a run lies that is given by name [results]"),

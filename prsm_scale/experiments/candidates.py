@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from prsm_scale.axes import NOT_AVAILABLE_YET, Authentication, Dissemination, Environment, Profile, Topology
 from prsm_scale.behaviours import PrimaryPolicy
@@ -122,14 +122,16 @@ class Candidate(Checked):
             raise UsageError("setting", name, one_of(Scenario.model_fields, name))
         return name
 
-    @field_validator("words", "caveat")
+    @field_validator("words", "caveat", "caveats")
     @classmethod
-    def _can_be_filled(cls, text: str) -> str:
-        try:
-            text.format(**dict.fromkeys(_WORDS, ""))
-        except (KeyError, IndexError, ValueError):
-            raise UsageError("words", text, f"text with {', '.join(_WORDS)} alone in braces") from None
-        return text
+    def _can_be_filled(cls, given: Any, info: ValidationInfo) -> Any:
+        for text in given.values() if isinstance(given, dict) else (given,):
+            try:
+                text.format(**dict.fromkeys(_WORDS, ""))
+            except (KeyError, IndexError, ValueError):
+                allowed = f"text with {', '.join(_WORDS)} alone in braces"
+                raise UsageError(info.field_name or "", text, allowed) from None
+        return given
 
     @model_validator(mode="after")
     def _agree(self) -> Candidate:
@@ -139,6 +141,8 @@ class Candidate(Checked):
             for name in getattr(self, field)
             if name not in Scenario.model_fields
         ]
+        if self.times is not None and type(Scenario.model_fields[self.setting].default) not in (int, float):
+            faults.append(UsageError("setting", self.setting, "one that is a number unless it is given, with times"))
         if (self.values is None) == (self.times is None):
             faults.append(UsageError("values", self.values, "given, or times in its place"))
         if isinstance(self.values, str) and self.values not in RULES:

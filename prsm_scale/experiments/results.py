@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from prsm_scale.atomic import plain_data
-from prsm_scale.columns import GROUP_COLUMNS
+from prsm_scale.columns import GROUP_COLUMNS, limit_names
 from prsm_scale.experiments.measuring import Effect, Measured, effect
 from prsm_scale.wording import number, percent
 
@@ -207,7 +207,7 @@ class Recommendations:
         return [*lines, *([self.note] if self.note else [])]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything in plain data for strict JSON, with the sentences; what is unknown or infinite is None."""
+        """Everything in plain data for strict JSON, with the sentences; what is infinite is the text "inf"."""
         told: dict[str, Any] = plain_data(asdict(self))
         return told | {"sentences": self.sentences()}
 
@@ -282,7 +282,8 @@ def verdict_of(before: Measured, after: Measured, min_gain: float) -> tuple[Verd
 
 def losses(before: Measured, after: Measured, throughput: Effect | None, latency: Effect | None, min_gain: float) -> str:
     """Tell what gets worse, by more than its interval or `min_gain`; empty where nothing does."""
-    passed = [name for name in _limits(after) if name not in _limits(before)]
+    held, passed = (limit_names(one.row.get("limits_passed")) for one in (before, after))
+    passed = [name for name in passed if name not in held]
     told = {
         "success falls": (after.row.get("success_high") or 0.0) < (before.row.get("success_low") or 0.0),
         "two values were committed": (after.row.get("safety_violations") or 0) > (before.row.get("safety_violations") or 0),
@@ -291,10 +292,6 @@ def losses(before: Measured, after: Measured, throughput: Effect | None, latency
         "latency rises": latency is not None and latency.ratio > 1.0 + min_gain,
     }
     return ", ".join(what for what, holds in told.items() if holds)
-
-
-def _limits(one: Measured) -> list[str]:
-    return [name for name in (one.row.get("limits_passed") or "").replace(",", " ").split() if name]
 
 
 def _flat(system: Recommended, one: Experiment) -> dict[str, Any]:

@@ -186,6 +186,14 @@ def test_a_limit_of_the_configuration() -> None:
     assert (memory.resource, memory.node_counts) == ("max_memory_mb", (40,))
 
 
+def test_a_limit_is_one_finding_whatever_passes_it() -> None:
+    """As scenarios tell limits, each with its value. Seen to fail where the value was part of the name."""
+    told = ["max_cpu_percent 81.2 > 80", "max_cpu_percent 93.4 > 80; max_memory_mb 600.0 > 512", "max_cpu_percent 99.0 > 80"]
+    cpu, memory, _ = bottlenecks(table(N, limits_passed=told))
+    assert (cpu.resource, cpu.node_counts) == ("max_cpu_percent", (10, 20, 40))
+    assert (memory.resource, memory.node_counts) == ("max_memory_mb", (20,))
+
+
 def test_clients_that_wait_overload_nothing() -> None:
     assert found("overload", utilisation=1.0, scenario=scenario(clients=64)) is None
     assert found("overload", utilisation=1.0, scenario=scenario(clients=None)) is not None

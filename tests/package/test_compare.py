@@ -177,6 +177,10 @@ class TestTransitions:
         assert verdicts(compare(run(limited), run(simulated())))["limits_passed"] == "improvement"
         assert "limits_passed" not in verdicts(compare(run(limited), run(limited)))
 
+    def test_a_limit_passed_by_more_is_none_passed_anew(self):
+        by_less, by_more = (simulated() | {"limits_passed": f"max_memory_mb {value} > 20"} for value in (128.3, 131.0))
+        assert "limits_passed" not in verdicts(compare(run(by_less), run(by_more)))
+
     def test_violations(self):
         violated = simulated() | {"safety_violations": 3}
         assert verdicts(compare(run(newer(simulated())), run(violated)))["safety_violations"] == "regression"

@@ -52,6 +52,10 @@ class TestVerdicts:
     def test_of_a_change(self, after, verdict, why):
         assert verdict_of(measured(), after, 0.05) == (verdict, why)
 
+    def test_of_a_limit_that_is_passed_already(self):
+        before, after = (measured(t, limits_passed=f"max_memory_mb {mb} > 2048") for t, mb in ((100.0, 2150.3), (200.0, 2160.1)))
+        assert verdict_of(before, after, 0.05) == ("helps", "")
+
     def test_of_a_change_that_makes_it_work(self):
         silent = Measured({"success_rate": 0.0, "success_low": 0.0, "success_high": 0.06}, None, None)
         assert verdict_of(silent, measured(), 0.05)[0] is Verdict.HELPS
@@ -151,6 +155,9 @@ class TestCandidates:
             ("values = [2.0, 4.0]", "", "values: None is not allowed: given, or times in its place"),
             ("words", "times = [2]\nwords", "is not allowed: given, or times in its place"),
             ("{value}", "{speed}", "words: '{speed} Mbit/s' is not allowed: text with value, "),
+            ("words", 'caveats = { "2.0" = "{speed}" }\nwords', "caveats: '{speed}' is not allowed: text with value, "),
+            ("values = [2.0, 4.0]", "times = [2]", "setting: 'bandwidth_mbps' is not allowed: one that is a number"),
+            ("[2.0, 4.0]", "8", "values: 8 is not allowed: "),
             ("words", "word", "there is no such setting (did you mean 'words'?)"),
             ("words", "only = { place = 1 }\nwords", "only: 'place' is not allowed: one of "),
             ("[[candidates]]", "[[candidate]]", "a file of [[candidates]] tables alone, one or more"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import prsm_scale as ps
+from prsm_scale.columns import limit_names
 from prsm_scale.config import Scenario, Sweep
 from prsm_scale.errors import UsageError
 from prsm_scale.metrics import limits_passed
@@ -169,5 +170,5 @@ def test_what_a_profile_cannot_hold_is_over_its_limit_too():
     run = ps.sweep(nodes="10", memory_mb=64.0, max_memory_mb=32.0, operations=16)
     (row,) = run.scenarios.to_dict(orient="records")
     assert not row["feasible"]
-    names = [part.split()[0] for part in row["limits_passed"].split("; ")]
+    names = limit_names(row["limits_passed"])
     assert names == ["memory_mb", "max_memory_mb"]
