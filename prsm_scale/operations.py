@@ -15,7 +15,6 @@ from prsm_scale.atomic import failing_in_one_line, reason, replacing
 from prsm_scale.axes import Engine
 from prsm_scale.columns import OPERATION_COLUMNS, arrow_schema
 from prsm_scale.errors import UsageError
-from prsm_scale.metrics import most_votes
 
 if TYPE_CHECKING:
     from prsm_scale.outcome import Outcome
@@ -28,6 +27,8 @@ def operation_arrays(outcome: Outcome) -> dict[str, Any]:
     """One array for each of OPERATION_COLUMNS, with NaN for a missing value."""
     operations, scenario = outcome.operations, outcome.scenario
     success = operations.latency_ms <= scenario.operation_timeout_ms
+    from prsm_scale.metrics import most_votes
+
     late, few = np.isfinite(operations.latency_ms), most_votes(outcome) < outcome.plan.quorum
     failure = "no_quorum" if few else "timed_out" if scenario.engine == Engine.EVENTS else "no_answer"
     why = np.where(late, "timed_out", failure)

@@ -161,7 +161,7 @@ class RunStore:
     @property
     def scenarios(self) -> pd.DataFrame:
         """One row a scenario, as `load` would give them."""
-        return frame(list(self._rows.values()), SCENARIO_COLUMNS)
+        return _to_frame(arrow_table(list(self._rows.values()), SCENARIO_COLUMNS))
 
     @property
     def completed(self) -> frozenset[str]:
@@ -244,7 +244,7 @@ def load(path: str | os.PathLike[str]) -> StoredRun:
         If there is no run, or its files are damaged, of a newer version, or not prsm-scale's.
     """
     held = read_run(path)
-    scenarios, fits = frame(held.rows, SCENARIO_COLUMNS), frame(held.fits, FIT_COLUMNS)
+    scenarios, fits = (_to_frame(arrow_table(*one)) for one in ((held.rows, SCENARIO_COLUMNS), (held.fits, FIT_COLUMNS)))
     return StoredRun(held.path, scenarios, fits, held.provenance, held.finished)
 
 

@@ -124,3 +124,9 @@ def test_functions_are_short(folder, longest):
 
 def test_only_one_file_of_the_kernels_says_njit():
     assert [path.name for path in KERNELS.rglob("*.py") if "njit(" in path.read_text(encoding="utf-8")] == ["_jit.py"]
+
+
+@pytest.mark.parametrize("command", ["plan", "recommend", "show", "suite", "compare", "history"])
+def test_help_of_a_command_loads_nothing_heavy(command):
+    loaded = loaded_by(f"from prsm_scale.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass")
+    assert loaded & HEAVY == set()

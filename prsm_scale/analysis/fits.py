@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import least_squares
 
 from prsm_scale.analysis.curves import (
     Floats,
@@ -308,6 +307,8 @@ def _least_squares(law: Law, nodes: Floats, values: Floats, target: Floats, log:
         return _on_scale(law, coordinates, nodes, log)[1]
 
     start = law.start(nodes, values)
+    from scipy.optimize import least_squares
+
     solution: Floats = least_squares(
         residuals,
         start,

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prsm_scale.axes import GRAPH_OBJECT
 from prsm_scale.config import Scenario
-
-if TYPE_CHECKING:
-    pass
 
 Row = Mapping[str, Any]
 
@@ -45,5 +42,4 @@ def _identity(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _defaults() -> dict[str, Any]:
-    least = Scenario.model_construct().model_dump(mode="json", exclude={"nodes"})
-    return {name: value for name, value in least.items() if name != "nodes"}
+    return Scenario.model_construct().model_dump(mode="json", exclude={"nodes"})

@@ -145,7 +145,7 @@ def _analysis(group: pd.DataFrame, limits: Thresholds) -> Analysis:
         thresholds=limits,
         node_counts=tuple(points.nodes.tolist()),
         efficiency_basis=scaling.basis,
-        scaling_efficiency=scaling_efficiency(group),
+        scaling_efficiency=dict(zip(scaling.nodes.tolist(), scaling.efficiency.tolist(), strict=True)),
         mean_efficiency=scaling.mean,
         efficiency_tier=scaling.tier,
         throughput_saturation_point=throughput_saturation_point(group, limits),

@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
     def main(  # type: ignore[override]  # click's overloads tell apart what this always does
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
-        """Run the command line and exit: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+        """Run the command line and exit: 0 done, 1 failed, 2 bad usage, 3 regression found, 4 partly done, 130 interrupted."""
         try:
             code = super().main(args, prog_name or PROGRAM, **(extra | {"standalone_mode": False}))
         except PrsmScaleError as error:

@@ -33,7 +33,7 @@ _HELP = """Find what got worse and what got better from one run to another, scen
 @click.argument("runs", nargs=-1, metavar="[BEFORE] AFTER")
 @click.option("--against", type=click.Choice(["last"]), help="take the last run of the same configuration as BEFORE")
 @click.option("--tolerance", type=float, default=0.02, show_default=True, help="smallest relative change that counts")
-@click.option("--metrics", metavar="TEXT", help="columns to compare, separated by commas [throughput, latencies, costs]")
+@click.option("--metrics", metavar="TEXT", help="columns to compare, separated by commas [throughput, latencies, success, costs]")
 @click.option("--out", metavar="FOLDER", default="results", show_default=True, help="where runs lie that are given by name")
 @click.option("--all", "everything", is_flag=True, help="list what is unchanged or not comparable as well")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON document in place of tables")

@@ -41,9 +41,8 @@ def _run(
     targets, scenario = _request(config, options)
     if save:
         _check_file(save)
-    both = ends(targets, scenario)
     if dry_run:
-        print_plan(both, str(targets), as_json, targets=targets.model_dump())
+        print_plan(ends(targets, scenario), str(targets), as_json, targets=targets.model_dump())
         return
     told = f"n = {targets.min_nodes:,} to {targets.max_nodes:,}, {scenario.topology}, {scenario.network}; {targets}"
     with ProgressLine(1, quiet, told) as progress:
@@ -65,8 +64,8 @@ def _run(
 
 def _request(config: str | None, options: dict[str, Any]) -> tuple[Targets, Scenario]:
     """Make the targets and the scenario of a file and of options, with every fault of either told at once."""
-    from prsm_scale.planning.plan import DEFAULT_PROFILE, split_settings
-    from prsm_scale.planning.targets import Targets
+    from prsm_scale.planning.plan import split_settings
+    from prsm_scale.planning.targets import DEFAULT_PROFILE, Targets
 
     given = {name: value for name, value in options.items() if name in Targets.model_fields and value is not None}
     targets, settings = split_settings((read_config(config) if config else {}) | given_settings(options) | given)
@@ -82,8 +81,7 @@ def _check_file(file: str) -> None:
 
 
 def _options() -> Iterator[click.Option]:
-    from prsm_scale.planning.plan import LEFT_OUT
-    from prsm_scale.planning.targets import Targets
+    from prsm_scale.planning.targets import LEFT_OUT, Targets
 
     yield from target_options()
     yield from scenario_options({*LEFT_OUT, *Targets.model_fields}, _HELP)

@@ -11,6 +11,7 @@ from prsm_kernels import LANES
 from prsm_scale.analysis.recommendation import Recommendation, recommended_max_nodes
 from prsm_scale.analysis.scaling import groups
 from prsm_scale.analysis.thresholds import Thresholds
+from prsm_scale.atomic import strict
 from prsm_scale.axes import Engine
 from prsm_scale.columns import GROUP_COLUMNS
 from prsm_scale.config import Scenario
@@ -76,7 +77,7 @@ def plan_of(
 ) -> Plan:
     """Plan the experiments on one group of scenarios that differ in n alone; arguments as of `recommend`."""
     first = group.iloc[0]
-    axes = {name: first[name].item() if hasattr(first[name], "item") else first[name] for name in GROUP_COLUMNS}
+    axes = {name: strict(first[name]) for name in GROUP_COLUMNS}
     asked = recommended_max_nodes(group, thresholds)
     simulated = sorted(set(group["node_count"].tolist()))
     wanted = nodes or asked.first_failing_node_count or simulated[-1]

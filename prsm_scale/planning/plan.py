@@ -13,24 +13,14 @@ from prsm_scale.environments import resolve_condition
 from prsm_scale.errors import UsageError
 from prsm_scale.planning.result import CapacityPlan
 from prsm_scale.planning.search import QUORUM_PERIOD, largest, smallest, stage_sizes
-from prsm_scale.planning.targets import Targets
+from prsm_scale.planning.targets import DEFAULT_PROFILE, LEFT_OUT, Targets
 from prsm_scale.planning.trials import Prober, Trial
 from prsm_scale.progress import Report
 from prsm_scale.protocols import get_protocol
 from prsm_scale.resources import PROFILES
 
-DEFAULT_PROFILE: Final = "extreme"
 BANDWIDTHS_MBPS: Final = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 10_000.0, 25_000.0, 100_000.0)
 """Bandwidths that a plan chooses from, besides the largest allowed."""
-LEFT_OUT: Final = {
-    "nodes": "left out: the plan finds it, between min_nodes and max_nodes",
-    "rate": "left out: target_ops stands in its place",
-    "clients": "left out: target_ops stands in its place",
-    "engine": "left out: plans are made with the engine rounds",
-    "warmup": "left out: only the engine events has one",
-}
-"""Settings of a scenario that are no settings of a plan, and why."""
-
 _TRIALS_OF_A_STAGE: Final = 2
 Rung = tuple[int, str, float | None]
 
@@ -83,16 +73,14 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[Targets, dict[str, Any]
 
 
 def ends(targets: Targets, scenario: Scenario) -> list[Scenario]:
-    """Scenarios of the smallest and the largest n, checked to be ones that can be simulated.
+    """Scenarios of the smallest and the largest n.
 
     Raises
     ------
     UsageError
         Where settings do not serve for these n.
     """
-    both = [scenario.but(nodes=nodes) for nodes in dict.fromkeys((targets.min_nodes, targets.max_nodes))]
-    check_scenarios(both)
-    return both
+    return [scenario.but(nodes=nodes) for nodes in dict.fromkeys((targets.min_nodes, targets.max_nodes))]
 
 
 def _faults(settings: Mapping[str, Any]) -> Iterator[UsageError]:
@@ -110,7 +98,7 @@ def find_plan(
     targets: Targets, scenario: Scenario, threads: int | None = None, progress: Report | None = None
 ) -> CapacityPlan:  # fmt: skip
     """Find the largest n and the roll-out for a scenario, whose n is of no matter; see `plan`."""
-    ends(targets, scenario)
+    check_scenarios(ends(targets, scenario))
     doublings = math.ceil(math.log2(targets.max_nodes / targets.min_nodes)) + 1
     prober = Prober(targets, scenario, threads, progress, doublings + QUORUM_PERIOD + _TRIALS_OF_A_STAGE * targets.stages)
     best = largest(prober.pressure, targets.min_nodes, targets.max_nodes, prober.step)

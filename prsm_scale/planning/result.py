@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from prsm_scale.atomic import plain_data
+from prsm_scale.atomic import plain_data, strict
 from prsm_scale.cautions import caution
 from prsm_scale.columns import interval_names
 from prsm_scale.config import Scenario
@@ -133,7 +133,8 @@ class CapacityPlan:
             "stages": [trial_document(one, self.targets) for one in self.stages],
             "tested": [trial_document(one, self.targets) for one in self.tested],
         }
-        return {name: plain_data(value) for name, value in document.items()}
+        told: dict[str, Any] = plain_data(document)
+        return told
 
     def __repr__(self) -> str:
         """Tell the targets and what was found in one line."""
@@ -166,14 +167,10 @@ def trial_document(trial: Trial, targets: Targets) -> dict[str, Any]:
         "headroom": None if used is None else 1.0 - used,
         "bottleneck": trial.binding,
         "byzantine_count": trial.scenario.byzantine_count,
-        **{name: _finite(row.get(name)) for name in _COLUMNS},
+        **{name: strict(row.get(name)) for name in _COLUMNS},
         "checks": [check.to_dict() for check in trial.checks],
         "needs": trial.needs(targets),
     }
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _machine(trial: Trial) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import model_validator
 
+from prsm_scale.atomic import strict
 from prsm_scale.axes import Positive, Real, Whole
 from prsm_scale.errors import UsageError
 from prsm_scale.nodes import FEWEST_NODES, MOST_NODES
@@ -18,6 +19,16 @@ from prsm_scale.wording import number, percent
 
 _PARTS: Final = ("propagation", "transmission", "cpu", "queueing", "retransmission", "view_change")
 """Parts of the mean latency, see `prsm_scale.columns.SCENARIO_COLUMNS`."""
+
+DEFAULT_PROFILE: Final = "extreme"
+LEFT_OUT: Final = {
+    "nodes": "left out: the plan finds it, between min_nodes and max_nodes",
+    "rate": "left out: target_ops stands in its place",
+    "clients": "left out: target_ops stands in its place",
+    "engine": "left out: plans are made with the engine rounds",
+    "warmup": "left out: only the engine events has one",
+}
+"""Settings of a scenario that are no settings of a plan, and why."""
 
 
 class Targets(Checked):
@@ -121,7 +132,7 @@ class Check:
         """All of it as values that strict JSON can hold."""
         return {
             "name": self.name,
-            "value": self.value if math.isfinite(self.value) else None,
+            "value": strict(self.value),
             "limit": self.limit,
             "low": self.low,
             "high": self.high,

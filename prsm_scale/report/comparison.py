@@ -12,7 +12,7 @@ from rich.text import Text
 from prsm_scale.analysis.comparison import Change, Comparison, Row, Verdict
 from prsm_scale.report.series import distinct
 from prsm_scale.report.tables import plain_table
-from prsm_scale.wording import MISSING, number
+from prsm_scale.wording import MISSING, estimate, number
 
 _HEADINGS: Final = ("scenario", "metric", "before", "after", "change [95 % interval]", "verdict")
 _LISTED: Final = (Verdict.REGRESSION, Verdict.IMPROVEMENT, Verdict.CHANGED)
@@ -21,12 +21,11 @@ _MOST_NAMED: Final = 8
 
 def comparison_parts(comparison: Comparison, everything: bool = False) -> Iterator[RenderableType]:
     """Tabulate what changed, or everything, with the counts and what else is to be known below."""
-    shown = [change for change in comparison.changes if everything or change.verdict in _LISTED]
-    names = distinct([change.row for change in comparison.changes])
-    told = {id(change): name for change, name in zip(comparison.changes, names, strict=True)}
+    named = zip(comparison.changes, distinct([change.row for change in comparison.changes]), strict=True)
+    shown = [(change, name) for change, name in named if everything or change.verdict in _LISTED]
     if shown:
-        ranked = sorted(shown, key=lambda change: list(Verdict).index(change.verdict))
-        rows = [_cells(change, told[id(change)]) for change in ranked]
+        ranked = sorted(shown, key=lambda pair: list(Verdict).index(pair[0].verdict))
+        rows = [_cells(change, name) for change, name in ranked]
         yield plain_table(_HEADINGS, rows, left=("scenario", "metric", "verdict"), wrap=("scenario", "verdict"))
         yield ""
     yield Text(_counts(comparison))
@@ -52,12 +51,8 @@ def _value(value: Any) -> str:
 
 
 def _change(change: Change) -> str:
-    if change.change is None:
-        return MISSING
     ends = change.change_low, change.change_high
-    if None in ends or ends[0] == ends[1]:
-        return signed_percent(change.change)
-    return f"{signed_percent(change.change)} [{', '.join(map(signed_percent, ends))}]"
+    return estimate(change.change, None if None in ends or ends[0] == ends[1] else ends, signed_percent)
 
 
 def signed_percent(value: float | None) -> str:

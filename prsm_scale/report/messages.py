@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from prsm_scale.atomic import strict
 from prsm_scale.report.tables import plain_table
 from prsm_scale.tracing import COMMITTED, ENDED, FAILED, STARTED, Hops, Jobs, Marks, Trace
 from prsm_scale.wording import MISSING, number
@@ -67,11 +68,7 @@ def rows_of(table: Hops | Marks | Jobs, rounds: tuple[str, ...]) -> list[dict[st
     """Turn a table into rows for strict JSON: rounds by name, None for a time that never came."""
     columns = {column.name: getattr(table, column.name).tolist() for column in fields(table)}
     columns["round"] = [rounds[r] for r in columns["round"]]
-    return [dict(zip(columns, map(_finite, values), strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return [dict(zip(columns, map(strict, values), strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _clock(trace: Trace) -> Callable[[float], str]:

@@ -36,9 +36,9 @@ def _line(result: ScalingTestResult) -> list[str]:
         result.config.name,
         f"{f'{most:,}' if most else 'none'} of {largest:,}",
         _ends(first["saturation_ops_per_second"], last["saturation_ops_per_second"]),
-        percent(analysis.mean_efficiency) if analysis.mean_efficiency is not None else MISSING,
+        percent(analysis.mean_efficiency),
         _ends(first["mean_latency_ms"], last["mean_latency_ms"]),
-        percent(min(shares)) if shares else MISSING,
+        percent(min(shares, default=None)),
         str(last["bottleneck"] or MISSING),
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prsm_scale.wording import MISSING, number
+from prsm_scale.wording import estimate, number
 
 Row = Mapping[str, Any]
 
@@ -76,9 +76,9 @@ def distinct(rows: Sequence[Row]) -> list[str]:
     return [_label(row, varying) for row in rows]
 
 
-def labels(rows: Sequence[Row], along: str = NODES) -> list[str]:
-    """Name the axes in which each row differs from others, the column `along` left out; empty where there are none."""
-    varying = _varying(rows, (along,))
+def labels(rows: Sequence[Row]) -> list[str]:
+    """Name the axes in which each row differs from others, the number of nodes left out; empty where there are none."""
+    varying = _varying(rows, (NODES,))
     return [_label(row, varying) for row in rows]
 
 
@@ -90,13 +90,9 @@ def spread_ms(row: Row, name: str) -> str:
     return f"{number(value, 4)} ±{number((high - low) / 2, 2)}"
 
 
-def interval(row: Row, name: str, digits: int = 3) -> str:
+def interval(row: Row, name: str) -> str:
     """Write a parameter and its 95 % interval, ``4.1 [3.8, 4.4]``."""
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    if row.get(name) is None:
-        return MISSING
-    shown = "" if low is None and high is None else f" [{number(low, digits)}, {number(high, digits)}]"
-    return f"{number(row[name], digits)}{shown}"
+    return estimate(row.get(name), (row.get(f"{name}_low"), row.get(f"{name}_high")))
 
 
 def _varying(rows: Sequence[Row], along: Sequence[str] = ()) -> list[str]:
