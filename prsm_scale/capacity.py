@@ -38,8 +38,8 @@ class Work:
         Transmissions for each message sent, repeats left out.
     primary : int
         Replica whose work is a primary's, -1 where all take turns.
-    bounding : ndarray of bool, shape (n,) or None
-        Replicas for which the others wait; None for all.
+    bounding : ndarray of bool, shape (n,)
+        Replicas for which the others wait.
     """
 
     cpu_ms: Vector
@@ -51,8 +51,8 @@ class Work:
     link_ms: float
     sent_bytes: Vector
     hops: Vector
+    bounding: NDArray[np.bool_]
     primary: int = 0
-    bounding: NDArray[np.bool_] | None = None
 
 
 class _Ledger:
@@ -172,14 +172,8 @@ class _Ledger:
         Clients sit with every live replica equally often, or at one site.
         """
         system, n = self.system, self.n
-        site = system.plan.scenario.client_site
-        if system.rounds.kind[r] == AMONG_REPLICAS:
-            wanted = addressed_replicas(system.rounds, r, n)
-        elif site is None:
-            wanted = (system.alive > 0).astype(np.uint8)
-        else:
-            wanted = (np.arange(n) == site).astype(np.uint8)
         among = system.rounds.kind[r] == AMONG_REPLICAS
+        wanted = addressed_replicas(system.rounds, r, n) if among else np.isin(np.arange(n), self._sites()).astype(np.uint8)
         start = senders if senders.size else np.array([system.first_primary], np.int32)
         each = weight if senders.size else np.ones(1)
         carried = transit(system.network, start, wanted)
@@ -226,11 +220,11 @@ class _Ledger:
         link = float((self.crossing_bytes[limited] * edge[limited]).max()) * self.again if limited.any() else 0.0
         return Work(
             self.cpu, self.relay_cpu, self.egress, self.relay_egress, self.ingress, self.relay_ingress, link,
-            self.sent, self.hops, self.system.primary, bounding_replicas(self.system),
+            self.sent, self.hops, _bounding_replicas(self.system), self.system.primary,
         )  # fmt: skip
 
 
-def bounding_replicas(system: System) -> NDArray[np.bool_]:
+def _bounding_replicas(system: System) -> NDArray[np.bool_]:
     """Replicas for which the others wait: all but those that flood or equivocate, whose votes they can do without."""
     needed: NDArray[np.bool_] = ~np.isin(system.behaviour, (FLOOD, EQUIVOCATE))
     needed[system.primary] = True
@@ -252,7 +246,7 @@ def demands(work: Work) -> dict[str, float]:
     """
     n = work.cpu_ms.size
     primary = np.arange(n) == work.primary
-    bounding = np.ones(n, np.bool_) if work.bounding is None else work.bounding
+    bounding = work.bounding
     classes: dict[str, float] = {}
 
     def busiest(values: Vector, members: NDArray[np.bool_]) -> float:

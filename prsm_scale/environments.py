@@ -101,7 +101,7 @@ class Links:
     base_ms : ndarray of float32
         One-way base delay. Complete graph: shape (n, n), C-contiguous, indexed [receiver, sender], zero on
         the diagonal. Else shape (m,), by directed link of the graph's CSR (row = sender, column = receiver).
-        All zero where the scenario gives a `delay` law, which stands in place of base and jitter.
+        Zero but for last miles where the scenario gives a `delay` law, which stands in place of base and jitter.
     loss : ndarray of float32
         Probability that a copy is lost. Shape (1,) for one loss everywhere or (n, n) on a complete graph,
         else (m,).

@@ -247,5 +247,5 @@ def _measured_work(run: EventRun, count: int) -> Work:
         cpu_ms=busy[CPU_BUSY] / cores, relay_cpu_ms=busy[RELAY_CPU] / cores, egress_ms=busy[EGRESS_BUSY],
         relay_egress_ms=busy[RELAY_EGRESS], ingress_ms=busy[INGRESS_BUSY], relay_ingress_ms=busy[RELAY_INGRESS],
         link_ms=float(link.max()) if link.size else 0.0, sent_bytes=busy[SENT_BYTES],
-        hops=np.ones(run.system.plan.counted_kinds.size),
+        hops=np.ones(run.system.plan.counted_kinds.size), bounding=np.ones(host.size, np.bool_),
     )  # fmt: skip

@@ -15,6 +15,7 @@ from prsm_scale.hosts import HostLines, host_lines
 from prsm_scale.sites import Sites
 from prsm_scale.topology import TopologyGraph
 
+Ids = NDArray[np.int32]
 Floats = NDArray[np.float32]
 _NO_INTS, _NO_FLAGS = np.zeros(1, np.int32), np.zeros(1, np.uint8)
 _SOURCES_PER_CALL = 32
@@ -61,7 +62,7 @@ class Network:
     kind: int
     paths: Paths
     distance_ms: Floats
-    degree: NDArray[np.int32]
+    degree: Ids
     copies: NDArray[np.float64]
     edge_ms_per_byte: Floats
     loss: float
@@ -119,15 +120,7 @@ def build_network(
     edge = ms_per_byte(bandwidth)
     hop = _hop_ms_per_byte(links, source, target, edge)
     cost = base + (law.offset + law.slope * base) * mean_variate + forward_ms * sites.slow[source] + vote_bytes * hop
-    last_edge, order = np.full(n * n, -1, np.int32), np.full(n * n, -1, np.int32)
-    distance = np.full(n * n, np.inf, np.float32)
-    if kind == DIRECT:
-        last_edge[source * np.int64(n) + target] = np.arange(target.size, dtype=np.int32)
-    else:
-        costs = cost.astype(np.float64)
-        for start in range(0, n, _SOURCES_PER_CALL):
-            sources = np.arange(start, min(start + _SOURCES_PER_CALL, n), dtype=np.int32)
-            shortest_paths(indptr, target, costs, relays, sources, last_edge, order, distance)
+    last_edge, order, distance = _routes(kind, indptr, source, target, cost, relays)
     paths = Paths(
         kind=GOSSIP if kind == GOSSIP else ROUTED, base_ms=base, loss=loss_by_edge, ms_per_byte=hop, indptr=indptr,
         target=target, source=source, last_edge=last_edge, order=order, relay_ms=no_queue,
@@ -135,14 +128,34 @@ def build_network(
     )  # fmt: skip
     degree = np.diff(indptr).astype(np.int32)
     copies = np.ones(n)
-    if kind == GOSSIP:
+    if kind == GOSSIP and not sites.shared:
         live = np.flatnonzero(relays).astype(np.int32)
         copies = flooding(paths, relays, live).copies / max(live.size, 1)
     network = Network(kind, paths, distance, degree, copies, edge, float(loss_by_edge.mean()), copies)
     return _on_hosts(network, sites, relays)
 
 
-def _hop_ms_per_byte(links: Links, source: NDArray[np.int32], target: NDArray[np.int32], edge: Floats) -> Floats:
+def _routes(
+    kind: int, indptr: Ids, source: Ids, target: Ids, cost: Floats, relays: NDArray[np.uint8]
+) -> tuple[Ids, Ids, Floats]:  # fmt: skip
+    """Ways between all pairs as `prsm_kernels.shortest_paths` lays them out: (last_edge, order, distance_ms)."""
+    n = relays.size
+    last_edge, order = np.full(n * n, -1, np.int32), np.full(n * n, -1, np.int32)
+    distance = np.full(n * n, np.inf, np.float32)
+    if kind == DIRECT:
+        ways = source * np.int64(n) + target
+        last_edge[ways], distance[ways], distance[:: n + 1] = np.arange(target.size, dtype=np.int32), cost, 0.0
+        # each replica before all others
+        order[:] = np.ravel((np.arange(n)[:, None] + np.arange(n)) % n)
+        return last_edge, order, distance
+    costs = cost.astype(np.float64)
+    for start in range(0, n, _SOURCES_PER_CALL):
+        sources = np.arange(start, min(start + _SOURCES_PER_CALL, n), dtype=np.int32)
+        shortest_paths(indptr, target, costs, relays, sources, last_edge, order, distance)
+    return last_edge, order, distance
+
+
+def _hop_ms_per_byte(links: Links, source: Ids, target: Ids, edge: Floats) -> Floats:
     """Transmission time over links: the slowest of the link itself and, but for those within a host, the lines at its ends."""
     line, into = ms_per_byte(links.uplink_mbps), ms_per_byte(links.downlink_mbps)
     hop: Floats = np.maximum(np.maximum(line[source], into[target]), edge)
@@ -157,14 +170,15 @@ def _on_hosts(network: Network, sites: Sites, relays: NDArray[np.uint8]) -> Netw
     lines = host_lines(network.paths, sites.host)
     near = (~lines.far_first).astype(np.uint8)
     paths = network.paths._replace(near=np.ravel(near), line_place=np.ravel(lines.place))
-    far_copies = network.copies
+    copies = far_copies = network.copies
     if network.kind == GOSSIP:
         live = np.flatnonzero(relays).astype(np.int32)
-        far_copies = flooding(paths, relays, live, lines.far_edge).far_in / max(live.size, 1)
-    return replace(network, paths=paths, lines=lines, far_copies=far_copies)
+        flood = flooding(paths, relays, live, lines.far_edge)
+        copies, far_copies = flood.copies / max(live.size, 1), flood.far_in / max(live.size, 1)
+    return replace(network, paths=paths, lines=lines, copies=copies, far_copies=far_copies)
 
 
-def _edges(graph: TopologyGraph, links: Links) -> tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, Floats]:
+def _edges(graph: TopologyGraph, links: Links) -> tuple[Ids, Ids, Floats, Floats, Floats]:
     """Directed edges (rows, targets, base, loss, bandwidth); a complete graph is spelled out."""
     n = graph.nodes
     if not graph.complete:
@@ -202,7 +216,7 @@ class Flood:
 
 
 def flooding(
-    paths: Paths, relays: NDArray[np.uint8], sources: NDArray[np.int32], far_edge: NDArray[np.bool_] | None = None
+    paths: Paths, relays: NDArray[np.uint8], sources: Ids, far_edge: NDArray[np.bool_] | None = None
 ) -> Flood:  # fmt: skip
     """Count the copies when each of `sources` floods one message.
 
@@ -235,7 +249,7 @@ def flooding(
         return Flood(copies, hops, copies, copies)
     crossing, back = crossing * far_edge, back * far_edge
 
-    def less(more: NDArray[np.int32], fewer: NDArray[np.int32]) -> NDArray[np.float64]:
+    def less(more: Ids, fewer: Ids) -> NDArray[np.float64]:
         counted: NDArray[np.float64] = np.bincount(more, weights=crossing, minlength=n).astype(np.float64)
         return counted - np.bincount(fewer, weights=back, minlength=n)
 
@@ -243,7 +257,7 @@ def flooding(
     return Flood(copies, hops, less(paths.target, paths.source), less(paths.source, paths.target))
 
 
-def _hops(kind: int, n: int, order: NDArray[np.int32], last_edge: NDArray[np.int32]) -> int:
+def _hops(kind: int, n: int, order: Ids, last_edge: Ids) -> int:
     """Hops of a typical message, so that calls of the kernel take equally long."""
     if kind != ROUTED:
         return 1
@@ -265,12 +279,12 @@ class Transit:
         Transmissions in all.
     """
 
-    through: NDArray[np.int32]
+    through: Ids
     crossing: NDArray[np.float64]
     hops: float
 
 
-def transit(network: Network, senders: NDArray[np.int32], receivers: NDArray[np.uint8]) -> Transit:
+def transit(network: Network, senders: Ids, receivers: NDArray[np.uint8]) -> Transit:
     """Count what relays and links carry of unicast messages from each sender to each receiver."""
     n = receivers.size
     through = np.zeros(n * n, np.int32)
@@ -280,7 +294,7 @@ def transit(network: Network, senders: NDArray[np.int32], receivers: NDArray[np.
     return Transit(through.reshape(n, n), crossing, float(hops))
 
 
-def queue_at_relays(network: Network, start_ms: Floats, senders: NDArray[np.int32], service_ms: Floats) -> Floats:
+def queue_at_relays(network: Network, start_ms: Floats, senders: Ids, service_ms: Floats) -> Floats:
     """Waiting at relays, see `prsm_kernels.relay_waits`; (n * n,) in the layout of `Paths.relay_ms`."""
     paths, n = network.paths, start_ms.size
     waits, out = np.zeros(n * n, np.float32), np.zeros(n * n, np.float32)

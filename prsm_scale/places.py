@@ -13,7 +13,7 @@ from prsm_kernels import LANES, uniforms
 from prsm_kernels.codes import AMONG_REPLICAS
 from prsm_kernels.rng import DOMAIN_PRIMARY
 from prsm_scale.behaviours import PrimaryPolicy
-from prsm_scale.capacity import Work, bounding_replicas, work_of
+from prsm_scale.capacity import Work, work_of
 from prsm_scale.crew import Crew
 from prsm_scale.faults import varies
 from prsm_scale.system import Plan, System, build_system, with_first_primary
@@ -128,7 +128,7 @@ class Place:
             if field.name not in ("link_ms", "hops", "primary", "bounding")
         }
         link_ms = float(weight @ np.array([work.link_ms for _, work in known]))
-        bounding = np.all([bounding_replicas(system) for system, _ in known], axis=0)
+        bounding = np.all([work.bounding for _, work in known], axis=0)
         return Work(**mean, link_ms=link_ms, hops=known[0][1].hops, primary=-1, bounding=bounding)
 
 

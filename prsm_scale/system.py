@@ -100,7 +100,7 @@ class System:
     paths : Paths
         With the relays' queues.
     machines : Machines
-        Without waiting behind other operations; see `waiting.loaded`.
+        Without waiting behind other operations; see `waiting.behind`.
     """
 
     plan: Plan

@@ -39,7 +39,7 @@ _CRITICAL = 0.95
 
 def watched_replicas(work: Work, primary: int) -> NDArray[np.int64]:
     """The primary, and others from the busiest to the idlest."""
-    others = np.arange(work.cpu_ms.size) if work.bounding is None else np.flatnonzero(work.bounding)
+    others = np.flatnonzero(work.bounding)
     others = others[others != primary]
     ranked = others[np.argsort(-work.cpu_ms[others], kind="stable")]
     places = np.unique(np.linspace(0, ranked.size - 1, min(_REPLICAS - 1, ranked.size)).round().astype(int))
@@ -126,8 +126,7 @@ def queues_of(
         a wait growing like the square of the work over what is left of the time (Pollaczek and Khinchine), and a probability
         like the work. By default they are simulated, see `queue_waits`.
     """
-    needed = slice(None) if work.bounding is None else work.bounding
-    busiest = proposals_per_ms * max(work.cpu_ms[needed].max(), work.egress_ms[needed].max())
+    busiest = proposals_per_ms * max(work.cpu_ms[work.bounding].max(), work.egress_ms[work.bounding].max())
     if busiest < _IDLE:
         return None
     watched = watched_replicas(work, system.primary)

@@ -112,8 +112,8 @@ def share_lines(rounds, paths, machines, scratch, r):
             for k in range(_sort_bursts(rounds, machines, scratch, r, begin, end, lane)):
                 burst = scratch.bursts[k]
                 of_round, i = burst // n, burst % n
-                scratch.backlog_ms[burst * LANES + lane] = free
-                scratch.queued[burst] = 1
+                if of_round == r:
+                    scratch.backlog_ms[burst * LANES + lane] = free
                 copies = _line_copies(rounds, paths, machines, scratch, of_round, i, lane)
                 if copies > np.float32(0.0):
                     line = rounds.bytes[of_round] * machines.out_ms_per_byte[i]

@@ -192,7 +192,7 @@ class Batch(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory of one thread, made by `batch.scratch`."""
+    """Working memory of one thread, made by `batch.make_scratch`."""
 
     progress: NDArray[np.int64]
     """(4,) block, round, stage, position: where the next call goes on."""

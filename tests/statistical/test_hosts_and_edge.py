@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import networkx
 import numpy as np
 import pytest
 
@@ -238,3 +239,16 @@ def test_a_crashed_primary_is_got_over(more):
     assert all(row["failed"] == 0 and row["operations"] > 100 for row in run.rows)
     calm = simulated("rounds", nodes=7, network="lan", rate=0.0, placement=(0,), client_site=2, **more)
     assert calm.failover is not None and calm.failover[0] == 1.0
+
+
+@pytest.mark.parametrize("environment", ["local_simulation", "docker_cluster"])
+def test_a_link_with_a_wide_line_of_its_own_changes_nothing(environment):
+    """On a complete graph. Seen to fail where such graphs had no distances: nothing waited, and hosts' lines carried nothing."""
+    plain, wide = networkx.complete_graph(16), networkx.complete_graph(16)
+    wide.edges[3, 4]["bandwidth_mbps"] = 1e7
+    settings = {"network": "lan", "cores": 1, "rate": 400, "payload_bytes": 4096, "operations": 320, "environment": environment}
+    one, other = (ps.simulate(topology=graph, **settings).row for graph in (plain, wide))
+    for column in ("saturation_ops_per_second", "util_primary_egress", "util_replica_egress", "util_replica_ingress"):
+        assert other[column] == pytest.approx(one[column], rel=1e-4, abs=1e-9), column
+    assert other["mean_latency_ms"] == pytest.approx(one["mean_latency_ms"], rel=0.02)
+    assert other["queueing_ms"] > 0.8 * one["queueing_ms"]
