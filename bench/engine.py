@@ -15,9 +15,10 @@ from prsm_kernels import LANES, make_scratch, simulate
 from prsm_kernels._jit import kernel
 from prsm_kernels.lanes import add_mask, load, spread, spread_int, store, to_float
 from prsm_kernels.rng import threefry2x32
+from prsm_scale.batches import empty_batch
 from prsm_scale.config import Scenario
-from prsm_scale.engine import _empty_batch
-from prsm_scale.system import build_system, make_plan
+from prsm_scale.plans import make_plan
+from prsm_scale.system import build_system
 
 NODES = (10, 32, 100, 316, 1000, 3162)
 SETTINGS = {
@@ -53,7 +54,7 @@ def engine_ns(nodes: int, settings: dict, operations: int, repetitions: int) -> 
     """Time per message of a fault-free PBFT operation on a complete graph, ns."""
     system = build_system(make_plan(Scenario(nodes=nodes, rate=0.0, **settings)), 0)
     number = np.arange(operations, dtype=np.uint32)
-    batch = _empty_batch(system, np.zeros(operations, np.uint32), number)
+    batch = empty_batch(system, np.zeros(operations, np.uint32), number)
     scratch = make_scratch(system.rounds, system.paths, system.machines)
 
     def run() -> None:

@@ -14,7 +14,8 @@ import simpy
 
 from prsm_scale.config import Scenario
 from prsm_scale.events import EventRun
-from prsm_scale.system import build_system, make_plan
+from prsm_scale.plans import make_plan
+from prsm_scale.system import build_system
 
 NODES = (4, 16, 64, 128)
 SITE = 1

@@ -13,7 +13,7 @@ from prsm_scale.faults import EQUIVOCATE, FLOOD
 from prsm_scale.hosts import by_host
 from prsm_scale.network import flooding, transit
 from prsm_scale.relays import addressed_replicas
-from prsm_scale.system import System
+from prsm_scale.system import System, members
 
 Vector = NDArray[np.float64]
 
@@ -82,8 +82,7 @@ class _Ledger:
         arrivals = np.zeros(n)
         weight: Vector = self.copies_each[senders] if kind == AMONG_REPLICAS else np.ones(senders.size)
         arrivals[receivers] = weight.sum()
-        both = np.isin(senders, receivers)
-        arrivals[senders[both]] -= weight[both]
+        arrivals[senders] -= weight * (arrivals[senders] > 0)
         if kind in (TO_PRIMARY, TO_ALL):
             asked = self.alive if kind == TO_ALL else self.alive & (np.arange(n) == self.system.first_primary)
             arrivals[asked] = 1
@@ -123,7 +122,7 @@ class _Ledger:
         if senders.size:
             self.hops[r] = weight.mean()
         if system.paths.target.size > 1:
-            used = np.isin(system.paths.source, senders)
+            used = members(senders, self.n)[system.paths.source]
             self.crossing_bytes[used] += job.size_bytes * self.copies_each[system.paths.source[used]]
 
     def _flood(self, r: int, senders: NDArray[np.int32], arrivals: Vector, weight: Vector) -> None:
@@ -173,7 +172,7 @@ class _Ledger:
         """
         system, n = self.system, self.n
         among = system.rounds.kind[r] == AMONG_REPLICAS
-        wanted = addressed_replicas(system.rounds, r, n) if among else np.isin(np.arange(n), self._sites()).astype(np.uint8)
+        wanted = addressed_replicas(system.rounds, r, n) if among else members(self._sites(), n).astype(np.uint8)
         start = senders if senders.size else np.array([system.first_primary], np.int32)
         each = weight if senders.size else np.ones(1)
         carried = transit(system.network, start, wanted)
@@ -226,7 +225,7 @@ class _Ledger:
 
 def _bounding_replicas(system: System) -> NDArray[np.bool_]:
     """Replicas for which the others wait: all but those that flood or equivocate, whose votes they can do without."""
-    needed: NDArray[np.bool_] = ~np.isin(system.behaviour, (FLOOD, EQUIVOCATE))
+    needed: NDArray[np.bool_] = (system.behaviour != FLOOD) & (system.behaviour != EQUIVOCATE)
     needed[system.primary] = True
     return needed
 

@@ -6,22 +6,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from prsm_scale.metrics import why_infeasible
-from prsm_scale.system import make_plan
+from prsm_scale.plans import lay_foundation
 
 _OF_PLAN = ("topology", "graph_digest", "network", "environment", "protocol", "seed", "nodes")
 """What the scenarios of a sweep may differ in that can be at fault; their other axes take any allowed value."""
 
 
 def check_scenarios(scenarios: Iterable[Any]) -> None:
-    """Make the plan of every scenario that would be simulated, and throw it away.
+    """Build graph and links of every scenario that would be simulated, and throw them away.
 
-    A plan takes some hundredths of a second at n = 1000, a hundredth of what its simulation takes.
+    They take some hundredths of a second at n = 1000, a hundredth of what a simulation takes.
 
     Raises
     ------
     UsageError
-        As in `prsm_scale.system.make_plan`.
+        As in `prsm_scale.plans.lay_foundation`.
     """
     feasible = (scenario for scenario in scenarios if not why_infeasible(scenario))
     for scenario in {tuple(getattr(one, name) for name in _OF_PLAN): one for one in feasible}.values():
-        make_plan(scenario)
+        lay_foundation(scenario)

@@ -11,7 +11,7 @@ from prsm_kernels.codes import DIRECT, GOSSIP, TO_CLIENT, TO_PRIMARY
 from prsm_scale.lines import behind_ms, passed_on, travel_ms
 from prsm_scale.network import transit
 from prsm_scale.relays import addressed_replicas
-from prsm_scale.system import System
+from prsm_scale.system import System, members
 
 Vector = NDArray[np.float64]
 _SENDERS = 64
@@ -116,7 +116,7 @@ def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
         arrivals.append(Arrivals(time[:, watched], weight, *passing))
         need = rounds.need[r * n : (r + 1) * n]
         done = complete_ms(time, weight, need, jobs[r].receive_ms / cores * slow, np.zeros(n)) + jobs[r].quorum_ms * slow
-        waits = np.isin(targets, receivers) & (need > 0)
+        waits = members(receivers, n) & (need > 0)
         now = np.where(waits, np.maximum(now, done), now)
     return Timeline(starts, arrivals)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -11,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels import LANES, Batch, make_scratch, simulate, stream_key, uniforms
-from prsm_kernels.batch import BLOCK
-from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING, ROUTED
-from prsm_kernels.rng import DOMAIN_ARRIVAL, DOMAIN_CLIENT, DOMAIN_OPERATION
+from prsm_kernels import LANES
+from prsm_kernels.codes import QUEUEING
 from prsm_scale.axes import Engine
+from prsm_scale.batches import Runner, message_cost
 from prsm_scale.behaviours import PrimaryPolicy
-from prsm_scale.capacity import Work, demands, mean_demands, work_of
+from prsm_scale.capacity import Work, demands, mean_demands
 from prsm_scale.crew import Crew
 from prsm_scale.faults import PRIMARY, behaviours, varies
 from prsm_scale.outcome import (
@@ -30,109 +28,25 @@ from prsm_scale.outcome import (
     join,
     more_operations,
 )
-from prsm_scale.places import GOLDEN, Place
-from prsm_scale.system import Plan, System, build_system, make_plan, relay_centrality
+from prsm_scale.places import Place, stride
+from prsm_scale.plans import Plan, make_plan, relay_centrality
+from prsm_scale.system import System, build_system
 from prsm_scale.views import serving_views
 
 MOST_MESSAGES = 1_000_000_000
 _MOST_PLACES, _PLACEMENTS = 64, 1000
 """Placements of faulty replicas that are simulated at most for the sake of precision, and that are looked at without."""
-_OVERLOADED, _STARTS = 8 * LANES, 4
+_OVERLOADED, _STARTS = 4 * LANES, 16
 """Operations of a system that is offered more than it can do, and times in the test at which each is taken to start."""
+_TOGETHER = 8
+"""Operations whose starts together are spread evenly over the test."""
 _COPY = 1 << 20
 """Added to an operation's number for each further start."""
 _PLACE_MESSAGES = 2_400_000
 """Messages that take about as long as it takes to make a place."""
-_CALL_MESSAGES = 12_000_000
-_SCRATCH_BYTES = 1_200_000_000
 _MOST_KNOWN = 256
 _known_at_rest: dict[tuple[str, int], NDArray[np.float64]] = {}
 """Latencies at rest by scenario and number: all shares of faulty replicas of a system have the same."""
-
-
-class _Runner(Crew):
-    """Threads that carry out batches."""
-
-    def run(
-        self,
-        system: System,
-        replicate: NDArray[np.uint32],
-        operation: NDArray[np.uint32],
-        tick: Progress,
-        work: Work | None = None,
-    ) -> Operations:
-        """Simulate operations of one system, whose `work` need not be added up again where it is known."""
-        blocks = -(-replicate.size // LANES)
-        threads = self.threads
-        if system.network.kind == GOSSIP:
-            threads = max(1, min(threads, _SCRATCH_BYTES // (4 * LANES * system.alive.size**2)))
-        tasks = max(1, min(blocks, threads if system.network.kind == GOSSIP else 4 * threads))
-        edges = np.linspace(0, blocks, tasks + 1).astype(int) * LANES
-        pieces = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
-        columns = system.plan.counted_kinds.size
-        crew = Crew(threads, self.stop)
-        done = join(crew.each(lambda piece: self._task(system, replicate[piece], operation[piece], tick), pieces))
-        counted = {name: system.course.fold(getattr(done, name), columns) for name in ("sent", "useful", "repeats")}
-        hops = work_of(system).hops if work is None else work.hops
-        carried = _transmissions(system, hops, done)
-        return replace(done, transmissions=system.course.fold(carried, columns), **counted)
-
-    def _task(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32], tick: Progress) -> Operations:
-        batch = _empty_batch(system, replicate, operation)
-        scratch = make_scratch(system.rounds, system.paths, system.machines)
-        count, told, done = replicate.size, 0, False
-        while not done:
-            done = simulate(system.rounds, system.paths, system.plan.law, system.machines, batch, scratch, _CALL_MESSAGES)
-            self.check()
-            ended = min(int(scratch.progress[BLOCK]) * LANES, count)
-            tick(ended - told, 0, int(batch.sent[told:ended].sum()))
-            told = ended
-        latency, commit, flight, parts = (
-            times[:count].astype(np.float64) for times in (batch.latency_ms, batch.commit_ms, batch.flight_ms, batch.breakdown_ms)
-        )
-        return Operations(
-            replicate, operation, latency, commit, flight, parts, batch.sent[:count], batch.useful[:count],
-            batch.repeats[:count], np.zeros((count, system.rounds.kind.size)),
-            np.full(count, system.course.view_changes, np.int64), batch.violated[:count].astype(bool),
-        )  # fmt: skip
-
-
-def _empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Batch:
-    """A batch for these operations, filled up to whole blocks with further numbers."""
-    seed, rounds, ended = system.plan.scenario.seed, system.rounds.kind.size, len(system.plan.protocol.rounds)
-    size = -(-operation.size // LANES) * LANES
-    spare = np.arange(size - operation.size, dtype=np.uint32)
-    replicate = np.concatenate([replicate, np.full(spare.size, 0xFFFFFFFF, np.uint32)])
-    operation = np.concatenate([operation, spare])
-    client = client_sites(system, operation, replicate)
-    streams = [leg.stream for leg in system.course.legs] + [ended, ended + 1]
-    keys = [stream_key(seed, DOMAIN_OPERATION, stream) for stream in streams]
-    return Batch(
-        operation=operation,
-        replicate=replicate,
-        client=client,
-        primary=system.primary,
-        split=bool(system.course.legs[-1].side.max() > 1),
-        keys=np.array(keys, np.uint32),
-        latency_ms=np.empty(size, np.float32),
-        commit_ms=np.empty(size, np.float32),
-        flight_ms=np.empty(size, np.float32),
-        breakdown_ms=np.empty((size, 6), np.float32),
-        sent=np.empty((size, rounds), np.int64),
-        useful=np.empty((size, rounds), np.int64),
-        repeats=np.empty((size, rounds), np.int64),
-        violated=np.empty(size, np.uint8),
-    )
-
-
-def client_sites(system: System, operation: NDArray[np.uint32], replicate: NDArray[np.uint32]) -> NDArray[np.int32]:
-    """Replica with which the client of each operation sits: one that lives, if any, drawn, or the scenario's `client_site`."""
-    scenario = system.plan.scenario
-    if scenario.client_site is not None:
-        return np.full(operation.size, scenario.client_site, np.int32)
-    live = np.flatnonzero(system.alive if system.alive.any() else system.alive == 0).astype(np.int32)
-    sites: NDArray[np.int32] = live[(uniforms(scenario.seed, DOMAIN_CLIENT, operation, replicate) * live.size).astype(np.int64)]
-    return sites
 
 
 def latencies_at_rest(scenario: Any, count: int) -> NDArray[np.float64]:
@@ -143,29 +57,21 @@ def latencies_at_rest(scenario: Any, count: int) -> NDArray[np.float64]:
     if key not in _known_at_rest:
         system = build_system(make_plan(still), 0)
         number = np.arange(count, dtype=np.uint32)
-        latency_ms = _Runner(1).run(system, np.zeros(count, np.uint32), number, lambda *_: None).latency_ms
+        latency_ms = Runner(Crew(1)).run(system, np.zeros(count, np.uint32), number, lambda *_: None).latency_ms
         while len(_known_at_rest) >= _MOST_KNOWN:
             _known_at_rest.pop(next(iter(_known_at_rest)), None)
         _known_at_rest[key] = latency_ms
     return _known_at_rest[key]
 
 
-def message_cost(system: System) -> int:
-    """Messages drawn for one operation, about."""
-    rounds = system.rounds
-    per_round = (np.diff(rounds.sender_at) + rounds.noise) * np.maximum(np.diff(rounds.receiver_at), 1)
-    weight = 4 if system.network.kind == GOSSIP else system.paths.work if system.network.kind == ROUTED else 1
-    return max(1, int(per_round.sum()) * weight)
-
-
-def simulate_scenario(scenario: Any, threads: int | None = None, tick: Progress | None = None) -> Outcome:
+def simulate_scenario(scenario: Any, threads: int | Crew | None = None, tick: Progress | None = None) -> Outcome:
     """Simulate a scenario on the engine that it names.
 
     Parameters
     ----------
     scenario : Scenario
         What to simulate. Its `operations`, or as many as bring the 95 % interval of the mean latency within its `precision`.
-    threads : int, optional
+    threads : int or Crew, optional
         Default: one for each processor. The result does not depend on it.
     tick : callable, optional
         Called as operations get done.
@@ -179,13 +85,13 @@ def simulate_scenario(scenario: Any, threads: int | None = None, tick: Progress 
     UsageError
         If graph, matrix or protocol do not serve.
     """
-    threads, tick = threads or os.cpu_count() or 1, tick or (lambda *_: None)
+    crew, tick = Crew.of(threads), tick or (lambda *_: None)
     if scenario.engine == Engine.EVENTS:
         from prsm_scale.event_engine import simulate_events
 
-        return simulate_events(scenario, Crew(threads), tick)
+        return simulate_events(scenario, crew, tick)
     begun = time.perf_counter()
-    job = _Job(make_plan(scenario), _Runner(threads), tick)
+    job = _Job(make_plan(scenario), Runner(crew), tick)
     job.to_precision()
     capacity, operations = job.capacity()
     failover = job.failover()
@@ -198,7 +104,7 @@ def simulate_scenario(scenario: Any, threads: int | None = None, tick: Progress 
 class _Job:
     """A scenario under way: replicates are added until the precision is reached."""
 
-    def __init__(self, plan: Plan, runner: _Runner, tick: Progress) -> None:
+    def __init__(self, plan: Plan, runner: Runner, tick: Progress) -> None:
         self.plan, self.runner, self.tick = plan, runner, tick
         self.varied = varies(plan.scenario)
         self.centrality = relay_centrality(plan)
@@ -223,16 +129,18 @@ class _Job:
         return sum(part.operation.size for part in self.parts)
 
     def clusters(self, operations: Operations) -> NDArray[np.int64]:
-        """Number of the independent group of each operation: the 16 that share their strata, or the whole replicate."""
-        replicate = operations.replicate.astype(np.int64)
-        return replicate if self.varied else replicate << 32 | (operations.operation % _COPY >> 4).astype(np.int64)
+        """Number of the independent group of each operation: those that share their strata, or the whole replicate."""
+        replicate, together = operations.replicate.astype(np.int64), LANES if self.starts == 1 else _TOGETHER
+        return replicate if self.varied else replicate << 32 | (operations.operation % _COPY // together).astype(np.int64)
 
     def _make_places(self, count: int) -> None:
         """Make the first so many places, one for all where faulty replicas do not differ; waits follow from the first one's."""
         if not self.places:
-            self.places.append(Place(self.plan, 0, self.centrality, self.per_ms, self.runner))
+            self.places.append(Place(self.plan, 0, self.centrality, self.per_ms, self.runner.crew))
         more = range(len(self.places), count if self.varied else 1)
-        self.places += self.runner.each(lambda k: Place(self.plan, k, self.centrality, self.per_ms, like=self.places[0]), more)
+        self.places += self.runner.crew.each(
+            lambda k: Place(self.plan, k, self.centrality, self.per_ms, like=self.places[0]), more
+        )
 
     def _run(self, number: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Operations:
         turns = self.places[number].turns(replicate, operation)
@@ -257,7 +165,7 @@ class _Job:
                 number = np.arange(sizes[place - known], dtype=np.uint32)
                 return self._run(place, np.full(number.size, place, np.uint32), number)
 
-            self.parts += self.runner.each(run, range(known, known + len(sizes)))
+            self.parts += self.runner.crew.each(run, range(known, known + len(sizes)))
 
     def to_precision(self) -> None:
         """Simulate as many operations as the scenario asks for or needs."""
@@ -270,8 +178,9 @@ class _Job:
         if self.per_ms * max(mean_demands(self.works).values()) >= 1.0:
             # a backlog grows for as long as the test lasts, and with it latency: that is hardly about how messages travel
             self.starts = _STARTS
-            self.tick(0, _OVERLOADED)
-            self.extend(_OVERLOADED)
+            count = LANES * scenario.replicates if self.varied else _OVERLOADED
+            self.tick(0, count)
+            self.extend(count)
             return
         cost = message_cost(self.places[0].system)
         self.each = LANES * int(np.clip(_PLACE_MESSAGES // (LANES * cost), 1, 3))
@@ -308,7 +217,7 @@ class _Job:
                 return float(part.latency_ms[:LANES].mean())
             return float(self.runner.run(system, np.full(LANES, k, np.uint32), number, lambda *_: None, work).latency_ms.mean())
 
-        latency_ms = self.runner.each(first, range(len(self.places)))
+        latency_ms = self.runner.crew.each(first, range(len(self.places)))
         in_time = np.array(latency_ms) <= self.plan.scenario.operation_timeout_ms
         if not in_time.any():
             return None
@@ -330,9 +239,10 @@ class _Job:
         It bounds the capacity by what it is in an idle system; where even with waiting it is no bound, that is not looked into.
         """
         loaded = _mean_of_finite(part.flight_ms)
-        if loaded <= busiest_ms * self.plan.scenario.window or np.isinf(loaded):
+        busy = self.places[place].system.machines.busy > 0.0
+        if not busy or loaded <= busiest_ms * self.plan.scenario.window or np.isinf(loaded):
             return loaded
-        number = np.arange(min(part.operation.size, FIRST), dtype=np.uint32)
+        number = np.arange(min(part.operation.size, LANES if self.varied else 4 * LANES), dtype=np.uint32)
         replicate = np.full(number.size, part.replicate[0], np.uint32)
         return _mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
 
@@ -369,29 +279,19 @@ def _mean_of_finite(values: NDArray[np.float64]) -> float:
     return float(finite.mean()) if finite.size else np.inf
 
 
-def _transmissions(system: System, hops: NDArray[np.float64], operations: Operations) -> NDArray[np.float64]:
-    """Transmissions over links of each operation and round."""
-    first = operations.sent * hops
-    again = operations.repeats.astype(np.float64) if system.plan.law.stream else np.zeros(first.shape)
-    if system.network.kind == GOSSIP and system.plan.law.stream:
-        # copies that cannot be the first to arrive are not drawn, so their losses are expected values
-        among = system.rounds.kind == AMONG_REPLICAS
-        loss = system.network.loss
-        again = np.where(among, first * loss / (1.0 - loss), again)
-    return first + again
-
-
 def _with_backlog(plan: Plan, operations: Operations, rho: float, starts: int) -> Operations:
     """Above capacity the backlog grows for the test's duration, and each operation waits for what it finds.
 
-    Operations start at times spread evenly over the test, each as often as told.
+    Each operation starts as often as told, and the starts of some operations together are spread evenly over the test.
     """
     if rho <= 1.0:
         return operations
     scenario, count = plan.scenario, operations.operation.size
+    together = count if starts == 1 else _TOGETHER
+    times = starts * together
+    turn = np.add.outer(np.arange(starts) * together, np.arange(count) % together).ravel()
+    start = (turn * stride(times) % times + 0.5) / times
     operations = join([replace(operations, operation=operations.operation + np.uint32(again * _COPY)) for again in range(starts)])
-    first = uniforms(scenario.seed, DOMAIN_ARRIVAL, operations.replicate[:1], 0)[0]
-    start = (first + GOLDEN * np.arange(starts * count)) % 1.0
     behind = (scenario.warmup_s + start * scenario.duration_s) * 1000.0 * (rho - 1.0)
     breakdown = operations.breakdown_ms.copy()
     breakdown[:, QUEUEING] += behind

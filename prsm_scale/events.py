@@ -35,11 +35,12 @@ from prsm_kernels.event_types import (
 )
 from prsm_kernels.events import begin_events, run_events
 from prsm_kernels.rng import DOMAIN_ARRIVAL
+from prsm_scale.batches import client_sites
 from prsm_scale.behaviours import PrimaryPolicy
-from prsm_scale.engine import client_sites
 from prsm_scale.event_tables import event_faults, event_table
 from prsm_scale.outcome import Operations
-from prsm_scale.system import System, build_system, make_plan
+from prsm_scale.plans import make_plan
+from prsm_scale.system import System, build_system
 from prsm_scale.tracing import (
     CHECK,
     COMMITTED,

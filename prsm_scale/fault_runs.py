@@ -26,8 +26,9 @@ from prsm_scale.fault_schedule import Schedule, event_script, make_schedule
 from prsm_scale.fault_scripts import READY, FaultScript, choose, load_fault_scripts
 from prsm_scale.faults import varies
 from prsm_scale.metrics import half_width, why_infeasible
+from prsm_scale.plans import Plan, make_plan, relay_centrality
 from prsm_scale.progress import Progress, Report
-from prsm_scale.system import Plan, build_system, make_plan, relay_centrality
+from prsm_scale.system import build_system
 from prsm_scale.validation import gathering
 from prsm_scale.view_change import Timing, timing_of
 
@@ -263,7 +264,7 @@ class _Job(Crew):
     """Replicates of all scripts, side by side."""
 
     def __init__(self, planned: Planned, threads: int | None, report: Report | None) -> None:
-        super().__init__(threads or os.cpu_count() or 1)
+        super().__init__(threads)
         self.planned, self.report = planned, report
         scenario, centrality = planned.scenario, relay_centrality(planned.plan)
         count = scenario.replicates if varies(scenario) else 1

@@ -14,7 +14,8 @@ from prsm_scale.protocols import Pattern
 from prsm_scale.views import Course, Leg
 
 if TYPE_CHECKING:
-    from prsm_scale.system import Plan, System
+    from prsm_scale.plans import Plan
+    from prsm_scale.system import System
 
 Ids = NDArray[np.int32]
 Vector = NDArray[np.float64]

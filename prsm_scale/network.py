@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels import Law, Paths, count_transits, queue_waits, relay_waits, shortest_paths
+from prsm_kernels import Law, Paths, count_floods, count_transits, paths_around, queue_waits, relay_waits, shortest_paths
 from prsm_kernels.codes import DIRECT, GOSSIP, ROUTED
 from prsm_scale.environments import Links
 from prsm_scale.hosts import HostLines, host_lines
@@ -55,6 +57,8 @@ class Network:
         Mean loss probability of a hop.
     far_copies : ndarray of float64, shape (n,)
         Those of the copies that come from other hosts.
+    cost_ms : ndarray of float32, shape (m,) or (1,)
+        Mean delay over each edge, by which paths are shortest; unused when direct.
     lines : HostLines or None
         None where no replicas share a host.
     """
@@ -67,6 +71,7 @@ class Network:
     edge_ms_per_byte: Floats
     loss: float
     far_copies: NDArray[np.float64]
+    cost_ms: Floats
     lines: HostLines | None = None
 
     @property
@@ -76,16 +81,9 @@ class Network:
 
 
 def build_network(
-    scenario: Any,
-    graph: TopologyGraph,
-    links: Links,
-    law: Law,
-    mean_variate: float,
-    relays: NDArray[np.uint8],
-    forward_ms: float,
-    vote_bytes: int,
+    scenario: Any, graph: TopologyGraph, links: Links, law: Law, mean_variate: float, forward_ms: float, vote_bytes: int
 ) -> Network:
-    """Find the ways of a scenario's messages.
+    """Find the ways of a scenario's messages where every replica passes them on.
 
     Parameters
     ----------
@@ -95,15 +93,13 @@ def build_network(
         Delay of a hop.
     mean_variate : float
         Mean of the law's variate.
-    relays : ndarray of uint8, shape (n,)
-        0 for replicas that pass nothing on.
     forward_ms : float
         CPU time by which a relay delays a message.
     vote_bytes : int
         Size of the messages for which shortest paths are shortest.
     """
     n, sites, line = graph.nodes, links.sites, ms_per_byte(links.uplink_mbps)
-    kind = KINDS[dissemination_of(scenario, graph.complete)]
+    kind, relays = KINDS[dissemination_of(scenario, graph.complete)], np.ones(n, np.uint8)
     limited = bool(np.isfinite(links.edge_bandwidth_mbps).any())
     forward, no_queue = np.float32(forward_ms), np.zeros((1, 1), np.float32)
     loss = float(np.mean(links.loss))
@@ -114,45 +110,81 @@ def build_network(
             work=1, forward_ms=forward, near=_NO_FLAGS, line_place=_NO_INTS,
         )  # fmt: skip
         none, degree = np.zeros(1, np.float32), np.full(n, n - 1, np.int32)
-        return _on_hosts(Network(DIRECT, paths, none, degree, np.ones(n), none, loss, np.ones(n)), sites, relays)
+        network = Network(DIRECT, paths, none, degree, np.ones(n), none, loss, np.ones(n), none)
+        return _with_copies(network, sites, relays)
     indptr, target, base, loss_by_edge, bandwidth = _edges(graph, links)
     source = np.repeat(np.arange(n, dtype=np.int32), np.diff(indptr))
     edge = ms_per_byte(bandwidth)
     hop = _hop_ms_per_byte(links, source, target, edge)
     cost = base + (law.offset + law.slope * base) * mean_variate + forward_ms * sites.slow[source] + vote_bytes * hop
-    last_edge, order, distance = _routes(kind, indptr, source, target, cost, relays)
+    routes = _direct(n, source, target, cost) if kind == DIRECT else _shortest(indptr, target, cost)
     paths = Paths(
         kind=GOSSIP if kind == GOSSIP else ROUTED, base_ms=base, loss=loss_by_edge, ms_per_byte=hop, indptr=indptr,
-        target=target, source=source, last_edge=last_edge, order=order, relay_ms=no_queue,
-        work=_hops(kind, n, order, last_edge), forward_ms=forward, near=_NO_FLAGS, line_place=_NO_INTS,
+        target=target, source=source, last_edge=routes.last_edge, order=routes.order, relay_ms=no_queue,
+        work=_hops(kind, routes), forward_ms=forward, near=_NO_FLAGS, line_place=_NO_INTS,
     )  # fmt: skip
-    degree = np.diff(indptr).astype(np.int32)
-    copies = np.ones(n)
-    if kind == GOSSIP and not sites.shared:
-        live = np.flatnonzero(relays).astype(np.int32)
-        copies = flooding(paths, relays, live).copies / max(live.size, 1)
-    network = Network(kind, paths, distance, degree, copies, edge, float(loss_by_edge.mean()), copies)
-    return _on_hosts(network, sites, relays)
+    degree, ones = np.diff(indptr).astype(np.int32), np.ones(n)
+    network = Network(kind, paths, routes.distance_ms, degree, ones, edge, float(loss_by_edge.mean()), ones, cost)
+    return _with_copies(network, sites, relays)
 
 
-def _routes(
-    kind: int, indptr: Ids, source: Ids, target: Ids, cost: Floats, relays: NDArray[np.uint8]
-) -> tuple[Ids, Ids, Floats]:  # fmt: skip
-    """Ways between all pairs as `prsm_kernels.shortest_paths` lays them out: (last_edge, order, distance_ms)."""
-    n = relays.size
-    last_edge, order = np.full(n * n, -1, np.int32), np.full(n * n, -1, np.int32)
-    distance = np.full(n * n, np.inf, np.float32)
-    if kind == DIRECT:
-        ways = source * np.int64(n) + target
-        last_edge[ways], distance[ways], distance[:: n + 1] = np.arange(target.size, dtype=np.int32), cost, 0.0
-        # each replica before all others
-        order[:] = np.ravel((np.arange(n)[:, None] + np.arange(n)) % n)
-        return last_edge, order, distance
-    costs = cost.astype(np.float64)
+def around(network: Network, sites: Sites, relays: NDArray[np.uint8]) -> Network:
+    """The network of which some replicas pass nothing on, from that in which every one does.
+
+    Parameters
+    ----------
+    network : Network
+    sites : Sites
+        Hosts that replicas share.
+    relays : ndarray of uint8, shape (n,)
+        0 for replicas that pass nothing on.
+    """
+    if not network.relayed or relays.all():
+        return network
+    n, paths = relays.size, network.paths
+    routes, cost = _no_routes(n), network.cost_ms.astype(np.float64)
+    # the edges in the order of (target, source) are those of (source, target) in the other direction
+    reverse = np.lexsort((paths.source, paths.target)).astype(np.int32)
+    for sources in _in_parts(n):
+        paths_around(
+            paths.indptr, paths.target, paths.source, reverse, cost, cost[reverse], relays, sources, paths.last_edge, paths.order,
+            routes.last_edge, routes.order, routes.distance_ms,
+        )  # fmt: skip
+    paths = paths._replace(last_edge=routes.last_edge, order=routes.order, work=_hops(network.kind, routes))
+    return _with_copies(replace(network, paths=paths, distance_ms=routes.distance_ms), sites, relays)
+
+
+class _Routes(NamedTuple):
+    """Ways between all pairs, as `prsm_kernels.shortest_paths` lays them out."""
+
+    last_edge: Ids
+    order: Ids
+    distance_ms: Floats
+
+
+def _no_routes(n: int) -> _Routes:
+    return _Routes(np.full(n * n, -1, np.int32), np.full(n * n, -1, np.int32), np.full(n * n, np.inf, np.float32))
+
+
+def _direct(n: int, source: Ids, target: Ids, cost: Floats) -> _Routes:
+    """Over the link itself, and each replica before all others."""
+    routes, ways = _no_routes(n), source * np.int64(n) + target
+    routes.last_edge[ways], routes.distance_ms[ways], routes.distance_ms[:: n + 1] = np.arange(target.size), cost, 0.0
+    return routes._replace(order=np.ravel((np.arange(n)[:, None] + np.arange(n)) % n).astype(np.int32))
+
+
+def _shortest(indptr: Ids, target: Ids, cost: Floats) -> _Routes:
+    n, costs = indptr.size - 1, cost.astype(np.float64)
+    routes, relays = _no_routes(n), np.ones(n, np.uint8)
+    for sources in _in_parts(n):
+        shortest_paths(indptr, target, costs, relays, sources, *routes)
+    return routes
+
+
+def _in_parts(n: int) -> Iterator[Ids]:
+    """All replicas, a few at a time, so that calls of kernels end soon."""
     for start in range(0, n, _SOURCES_PER_CALL):
-        sources = np.arange(start, min(start + _SOURCES_PER_CALL, n), dtype=np.int32)
-        shortest_paths(indptr, target, costs, relays, sources, last_edge, order, distance)
-    return last_edge, order, distance
+        yield np.arange(start, min(start + _SOURCES_PER_CALL, n), dtype=np.int32)
 
 
 def _hop_ms_per_byte(links: Links, source: Ids, target: Ids, edge: Floats) -> Floats:
@@ -163,19 +195,18 @@ def _hop_ms_per_byte(links: Links, source: Ids, target: Ids, edge: Floats) -> Fl
     return np.where(host[source] == host[target], edge, hop) if links.sites.shared else hop
 
 
-def _on_hosts(network: Network, sites: Sites, relays: NDArray[np.uint8]) -> Network:
-    """The network with what it means for the lines of hosts that replicas share."""
-    if not sites.shared:
+def _with_copies(network: Network, sites: Sites, relays: NDArray[np.uint8]) -> Network:
+    """The network with the copies that floods make of a message, and what it means for the lines of hosts that replicas share."""
+    if sites.shared:
+        lines = host_lines(network.paths, sites.host)
+        near = (~lines.far_first).astype(np.uint8)
+        paths = network.paths._replace(near=np.ravel(near), line_place=np.ravel(lines.place))
+        network = replace(network, paths=paths, lines=lines)
+    if network.kind != GOSSIP:
         return network
-    lines = host_lines(network.paths, sites.host)
-    near = (~lines.far_first).astype(np.uint8)
-    paths = network.paths._replace(near=np.ravel(near), line_place=np.ravel(lines.place))
-    copies = far_copies = network.copies
-    if network.kind == GOSSIP:
-        live = np.flatnonzero(relays).astype(np.int32)
-        flood = flooding(paths, relays, live, lines.far_edge)
-        copies, far_copies = flood.copies / max(live.size, 1), flood.far_in / max(live.size, 1)
-    return replace(network, paths=paths, lines=lines, copies=copies, far_copies=far_copies)
+    live = np.flatnonzero(relays).astype(np.int32)
+    flood = flooding(network.paths, relays, live, network.lines.far_edge if network.lines else None)
+    return replace(network, copies=flood.copies / max(live.size, 1), far_copies=flood.far_in / max(live.size, 1))
 
 
 def _edges(graph: TopologyGraph, links: Links) -> tuple[Ids, Ids, Floats, Floats, Floats]:
@@ -232,18 +263,15 @@ def flooding(
     far_edge : ndarray of bool, shape (m,), optional
         Edges from host to host; all by default.
     """
-    n = relays.size
-    entered = paths.last_edge.reshape(n, n)[sources]
-    sending = (entered >= 0) & (relays > 0)
-    degree = np.diff(paths.indptr).astype(np.float64)
-    passing = sending.astype(np.float64)
-    passing[np.arange(sources.size), sources] = 1.0
+    n, degree = relays.size, np.diff(paths.indptr).astype(np.int64)
+    passed, back = np.zeros(n, np.int64), np.zeros(paths.target.size, np.int64)
+    count_floods(sources, relays, paths.last_edge, passed, back)
+    sent = np.bincount(sources, minlength=n)
     # each live neighbour sends a copy, unless it has the message from this very node
-    crossing = passing.sum(axis=0)[paths.source]
-    back = np.bincount(entered[sending], minlength=paths.target.size)
+    crossing = (passed + sent)[paths.source].astype(np.float64)
     neighbours = np.bincount(paths.target, weights=crossing, minlength=n)
     informed = np.bincount(paths.source, weights=back, minlength=n)
-    hops = float(degree[sources].sum() + (sending * (degree - 1.0)).sum())
+    hops = float((degree * sent).sum() + (passed * (degree - 1)).sum())
     copies = (neighbours - informed).astype(np.float64)
     if far_edge is None:
         return Flood(copies, hops, copies, copies)
@@ -257,12 +285,13 @@ def flooding(
     return Flood(copies, hops, less(paths.target, paths.source), less(paths.source, paths.target))
 
 
-def _hops(kind: int, n: int, order: Ids, last_edge: Ids) -> int:
+def _hops(kind: int, routes: _Routes) -> int:
     """Hops of a typical message, so that calls of the kernel take equally long."""
     if kind != ROUTED:
         return 1
-    reached = max(1, int((order[:n] >= 0).sum()))
-    return max(1, round(np.log2(n)) if reached * 4 < last_edge.size else reached // 4)
+    n = math.isqrt(routes.order.size)
+    reached = max(1, int((routes.order[:n] >= 0).sum()))
+    return max(1, round(np.log2(n)) if reached * 4 < routes.last_edge.size else reached // 4)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,14 +16,15 @@ from prsm_scale.behaviours import PrimaryPolicy
 from prsm_scale.capacity import Work, work_of
 from prsm_scale.crew import Crew
 from prsm_scale.faults import varies
-from prsm_scale.system import Plan, System, build_system, with_first_primary
+from prsm_scale.plans import Plan
+from prsm_scale.system import System, build_system, members, with_first_primary
 from prsm_scale.views import serving_views
 from prsm_scale.waiting import Queues, behind, queues_of
 
 _MOST_PRIMARIES, _OF_A_PLACEMENT = 32, 4
 """Starts of each kind, with and without views that fail, whose work is added up; of more, so many stand for all, and fewer where
 there are many placements."""
-GOLDEN = 0.6180339887498949
+_GOLDEN = 0.6180339887498949
 """Share of a whole whose multiples fill it evenly from the first few on."""
 Turn = tuple[System, Work, NDArray[np.intp]]
 
@@ -76,7 +77,7 @@ class Place:
         many = self.serving.size
         block = operation.astype(np.int64) // LANES * self.plan.scenario.replicates + replicate
         offset = int(uniforms(self.plan.scenario.seed, DOMAIN_PRIMARY, 0)[0] * many)
-        first = (self.serving[(offset + block * _stride(many)) % many] + 1) % self.idle.alive.size
+        first = (self.serving[(offset + block * stride(many)) % many] + 1) % self.idle.alive.size
         for one in np.unique(first):
             yield *self.starting_with(int(one)), np.flatnonzero(first == one)
 
@@ -113,7 +114,7 @@ class Place:
         """Work of a proposal on average over all first primaries."""
         n = self.idle.alive.size
         starts = (self.serving + 1) % n
-        failing = ~np.isin(starts, self.serving)
+        failing = ~members(self.serving, n)[starts]
         most = _OF_A_PLACEMENT if varies(self.plan.scenario) else _MOST_PRIMARIES
         known, weights = [], []
         for kind in (starts[failing], starts[~failing]):
@@ -132,9 +133,9 @@ class Place:
         return Work(**mean, link_ms=link_ms, hops=known[0][1].hops, primary=-1, bounding=bounding)
 
 
-def _stride(many: int) -> int:
+def stride(many: int) -> int:
     """A step that visits all of so many places, spread evenly from the first few on: next to the golden ratio, and coprime."""
-    step = max(1, round(many * GOLDEN))
+    step = max(1, round(many * _GOLDEN))
     while math.gcd(step, many) > 1:
         step += 1
     return step

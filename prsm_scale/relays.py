@@ -15,7 +15,7 @@ from prsm_scale.resources import JobCosts
 from prsm_scale.views import NO_WAIT, Course
 
 if TYPE_CHECKING:
-    from prsm_scale.system import Plan
+    from prsm_scale.plans import Plan
 
 Ids = NDArray[np.int32]
 
@@ -33,10 +33,10 @@ def _service_ms(plan: Plan, network: Network, senders: Ids, receivers: NDArray[n
 
     Returns
     -------
-    ndarray of float32, shape (n * n,)
-        [sender * n + relay].
+    ndarray of float32, shape (n * n,) or (n,)
+        [sender * n + relay], or [relay] where that is busy for as long with the messages of all senders.
     """
-    n, sites = plan.scenario.nodes, plan.links.sites
+    sites = plan.links.sites
     line = job.size_bytes * ms_per_byte(plan.links.uplink_mbps)
     passing = (job.transit_ms + job.send_ms) / plan.profile.cores * sites.slow
     through = transit(network, senders, receivers).through if network.kind != GOSSIP else network.degree - 1
@@ -45,7 +45,7 @@ def _service_ms(plan: Plan, network: Network, senders: Ids, receivers: NDArray[n
         # a host's line is busy with what all its replicas pass on
         leaving = np.apply_along_axis(by_host, -1, through * network.lines.far_share, sites.host)
         busy = np.maximum(leaving * line, through * passing)
-    return np.broadcast_to(busy, (n, n)).astype(np.float32).ravel()
+    return np.ascontiguousarray(busy, np.float32).ravel()
 
 
 def relay_queues(plan: Plan, network: Network, way: Course, rounds: Rounds, machines: Machines) -> tuple[Ids, Paths]:
@@ -57,13 +57,13 @@ def relay_queues(plan: Plan, network: Network, way: Course, rounds: Rounds, mach
     distance = network.distance_ms.reshape(n, n)
     times = [np.zeros(n, np.float32)]
     queues: list[Floats] = []
-    for r, leg in enumerate(way.legs):
+    among = np.flatnonzero(rounds.kind == AMONG_REPLICAS)
+    for r, leg in enumerate(way.legs[: among[-1] + 1]):
         time = times[-1].copy() if leg.base == NO_WAIT else times[leg.base + 1] + np.float32(leg.timer_ms)
         times.append(time)
         if rounds.kind[r] != AMONG_REPLICAS:
             continue
         senders = rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]]
-        receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
         arrival = time[senders, None] + distance[senders]
         if senders.size > 1:
             wanted = addressed_replicas(rounds, r, n)
@@ -73,11 +73,22 @@ def relay_queues(plan: Plan, network: Network, way: Course, rounds: Rounds, mach
             queues.append(queue)
             if network.kind != GOSSIP:
                 arrival = arrival + queue.reshape(n, n).T[senders]
-        arrival[np.arange(senders.size), senders] = np.inf
-        for j in receivers:
-            need = rounds.need[r * n + j]
-            if need > 0:
-                row = arrival[:, j]
-                time[j] = max(time[j], np.partition(row, need - 1)[need - 1] if need <= row.size else np.inf)
+        if r < among[-1]:
+            arrival[np.arange(senders.size), senders] = np.inf
+            _complete(rounds, r, arrival, time)
     relay_ms = np.stack(queues) if queues else network.paths.relay_ms
     return slots, network.paths._replace(relay_ms=np.ascontiguousarray(relay_ms))
+
+
+def _complete(rounds: Rounds, r: int, arrival: Floats, time: Floats) -> None:
+    """Set when the receivers of round r have what they need, from the arrivals (senders, n) of others' messages."""
+    n = time.size
+    receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
+    needs = rounds.need[r * n + receivers]
+    for need in np.unique(needs[needs > 0]):
+        who = receivers[needs == need]
+        if need > arrival.shape[0]:
+            time[who] = np.inf
+        else:
+            came = np.ascontiguousarray(arrival[:, who].T)
+            time[who] = np.maximum(time[who], np.partition(came, need - 1, axis=1)[:, need - 1])

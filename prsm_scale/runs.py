@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from prsm_scale.cautions import AccuracyWarning, caution
 from prsm_scale.checks import check_scenarios
 from prsm_scale.config import Scenario, Sweep
+from prsm_scale.crew import Crew
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.errors import SweepInterrupted, UsageError
 from prsm_scale.metrics import infeasible_row, memory_mb, why_infeasible
@@ -314,7 +315,7 @@ def _run_all(
 
 def run_scenario(
     scenario: Scenario,
-    threads: int | None,
+    threads: int | Crew | None,
     meter: Meter,
     keep: Callable[[dict[str, Any]], object],
     keep_operations: Callable[[Outcome], object] = lambda outcome: None,

@@ -8,78 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels import Law, Machines, Paths, Rounds
-from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_ALL, TO_CLIENT, TO_PRIMARY
-from prsm_scale.delays import kernel_law
-from prsm_scale.environments import Links, build_links
-from prsm_scale.errors import UsageError
+from prsm_kernels import Machines, Paths, Rounds
+from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_ALL
 from prsm_scale.faults import DELAY, DROP_RELAY, FLOOD, HONEST, SILENT, behaviours
 from prsm_scale.lines import line_loads
-from prsm_scale.network import Floats, Network, build_network, ms_per_byte, transit
-from prsm_scale.protocols import Pattern, Protocol, QuorumLaw, Round, Senders, get_protocol, quorum, quorum_size
+from prsm_scale.network import Floats, Network, around, ms_per_byte
+from prsm_scale.plans import KINDS_WITH_CLIENT, Plan
+from prsm_scale.protocols import Pattern, QuorumLaw, Round, Senders, quorum_size
 from prsm_scale.relays import relay_queues
-from prsm_scale.resources import JobCosts, ResourceProfile, job_costs, replica_costs, resolve_profile, size_inputs
-from prsm_scale.topology import TopologyGraph, build_topology
-from prsm_scale.view_change import Timing, ViewCosts, timing_of, view_costs
+from prsm_scale.resources import JobCosts
 from prsm_scale.views import ASK_ALL, Course, course, serving_views
 
 Ids = NDArray[np.int32]
-_KIND = {Pattern.CLIENT_TO_PRIMARY: TO_PRIMARY, Pattern.ALL_TO_CLIENT: TO_CLIENT}
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """What all replicates of a scenario share.
-
-    Attributes
-    ----------
-    scenario : Scenario
-    protocol : Protocol
-    profile : ResourceProfile
-    graph : TopologyGraph
-    links : Links
-    law : Law
-        Delay of a hop.
-    mean_variate : float
-        Mean of the law's variate.
-    jobs : tuple of JobCosts
-        CPU time and size of each round's messages.
-    faults : int
-        f.
-    views : ViewCosts
-        Messages of a view change.
-    timing : Timing or None
-        Time-outs; None where no replica is faulty.
-    """
-
-    scenario: Any
-    protocol: Protocol
-    profile: ResourceProfile
-    graph: TopologyGraph
-    links: Links
-    law: Law
-    mean_variate: float
-    jobs: tuple[JobCosts, ...]
-    faults: int
-    views: ViewCosts
-    timing: Timing | None
-
-    @property
-    def quorum(self) -> int:
-        """ceil((n + f + 1) / 2)."""
-        return quorum(self.scenario.nodes, self.faults)
-
-    @property
-    def counted_kinds(self) -> NDArray[np.int32]:
-        """Kinds of the rounds by which messages are counted: the protocol's; VIEW-CHANGE and NEW-VIEW where views may fail."""
-        kinds = [_KIND.get(step.pattern, AMONG_REPLICAS) for step in self.protocol.rounds]
-        return np.array(kinds + [AMONG_REPLICAS] * (2 if self.timing else 0), np.int32)
-
-    @property
-    def counted_bytes(self) -> NDArray[np.float64]:
-        """Bytes of a message of each of these rounds."""
-        jobs = [*self.jobs, self.views.change, self.views.new_view] if self.timing else self.jobs
-        return np.array([job.size_bytes for job in jobs], np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,38 +73,6 @@ class System:
         return self.course.legs[0].primary
 
 
-def make_plan(scenario: Any) -> Plan:
-    """Build the graph, the links and the costs of a scenario.
-
-    Raises
-    ------
-    UsageError
-        If the graph, the matrix or the table of rounds does not serve.
-    """
-    protocol = get_protocol(scenario.protocol)
-    _check_table(protocol)
-    profile = resolve_profile(scenario)
-    graph = build_topology(scenario)
-    links = build_links(scenario, graph, profile.cores)
-    law, mean_variate = kernel_law(scenario)
-    faults = protocol.fault_threshold(scenario.nodes)
-    inputs = size_inputs(scenario, flooded=scenario.dissemination == "gossip")
-    costs = replica_costs(scenario)
-    jobs = tuple(job_costs(step, costs, inputs, faults) for step in protocol.rounds)
-    views = view_costs(scenario, costs, inputs, quorum(scenario.nodes, faults))
-    timing = timing_of(scenario) if scenario.byzantine_count else None
-    return Plan(scenario, protocol, profile, graph, links, law, mean_variate, jobs, faults, views, timing)
-
-
-def _check_table(protocol: Protocol) -> None:
-    patterns = [step.pattern for step in protocol.rounds]
-    ends = (Pattern.CLIENT_TO_PRIMARY, Pattern.ALL_TO_CLIENT)
-    inner = patterns[1:-1]
-    if len(patterns) < 3 or (patterns[0], patterns[-1]) != ends or set(inner) & set(ends):
-        shape = "a client_to_primary round, rounds among replicas, and an all_to_client round"
-        raise UsageError(f"protocol {protocol.name!r}: rounds", ", ".join(patterns), shape)
-
-
 def build_system(plan: Plan, replicate: int, centrality: NDArray[np.float64] | None = None, first: int | None = None) -> System:
     """Make one replicate: place its faulty replicas, find ways round them, and lay out the kernels' arrays.
 
@@ -180,11 +88,7 @@ def build_system(plan: Plan, replicate: int, centrality: NDArray[np.float64] | N
     behaviour = behaviours(plan.scenario, replicate, centrality)
     alive = (behaviour != SILENT).astype(np.uint8)
     relays = alive * (behaviour != DROP_RELAY)
-    job = plan.jobs[1]
-    network = build_network(
-        plan.scenario, plan.graph, plan.links, plan.law, plan.mean_variate, relays.astype(np.uint8),
-        job.transit_ms + job.send_ms, plan.jobs[-2].size_bytes,
-    )  # fmt: skip
+    network = around(plan.network, plan.links.sites, relays.astype(np.uint8))
     serving = serving_views(behaviour, plan.quorum, network)
     settled = int(serving[0]) if serving.size else 0
     return with_first_primary(plan, network, behaviour, serving, settled if first is None else first)
@@ -203,16 +107,11 @@ def with_first_primary(
     return System(plan, network, behaviour, way, alive, rounds, paths, machines)
 
 
-def relay_centrality(plan: Plan) -> NDArray[np.float64] | None:
-    """Messages each replica forwards when all send to all along shortest paths; None on a complete graph."""
-    if plan.scenario.byzantine_count == 0 or plan.scenario.placement != "worst":
-        return None
-    n = plan.scenario.nodes
-    network = build_network(plan.scenario, plan.graph, plan.links, plan.law, plan.mean_variate, np.ones(n, np.uint8), 0.0, 0)
-    if not network.relayed:
-        return None
-    through = transit(network, np.arange(n, dtype=np.int32), np.ones(n, np.uint8)).through
-    return np.asarray(through.sum(axis=0), np.float64)
+def members(ids: NDArray[Any], n: int) -> NDArray[np.bool_]:
+    """Whether each of n replicas is among `ids`."""
+    among = np.zeros(n, np.bool_)
+    among[ids] = True
+    return among
 
 
 def sending_replicas(step: Round, alive: NDArray[np.uint8], primary: int) -> Ids:
@@ -272,8 +171,7 @@ def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8], behaviour: N
     needs = [arrivals_needed(plan, leg.step, leg.primary) for leg in legs]
     addressed = [addressed_by(plan, leg.step, leg.primary) for leg in legs]
     checks = [
-        np.isin(np.arange(n), to) * (need > 0) * (leg.job.quorum_ms * slow)
-        for leg, to, need in zip(legs, receivers, needs, strict=True)
+        members(to, n) * (need > 0) * (leg.job.quorum_ms * slow) for leg, to, need in zip(legs, receivers, needs, strict=True)
     ]
     last = legs[-1].step
     return Rounds(
@@ -311,7 +209,7 @@ def _loads(
     duplicates = np.maximum(network.copies - 1.0, 0.0)
     handle, copies, noise = [], [], []
     for leg, who, to in zip(way.legs, senders, addressed, strict=True):
-        inner = leg.step.pattern not in _KIND
+        inner = leg.step.pattern not in KINDS_WITH_CLIENT
         job = leg.job
         work_ms = job.receive_ms + inner * (onward * job.send_ms + duplicates * job.transit_ms)
         handle.append(work_ms * plan.links.sites.slow)
@@ -333,7 +231,7 @@ def _whole(values: Any) -> Ids:
 
 
 def _kind(step: Round) -> int:
-    return TO_ALL if step is ASK_ALL else _KIND.get(step.pattern, AMONG_REPLICAS)
+    return TO_ALL if step is ASK_ALL else KINDS_WITH_CLIENT.get(step.pattern, AMONG_REPLICAS)
 
 
 def _invalid(plan: Plan, behaviour: NDArray[np.int8]) -> Ids:

@@ -28,7 +28,7 @@ NEW_VIEW = Round("new_view", Pattern.PRIMARY_TO_ALL, Senders.PRIMARY, lambda inp
 
 if TYPE_CHECKING:
     from prsm_scale.network import Network
-    from prsm_scale.system import Plan
+    from prsm_scale.plans import Plan
 
 
 @dataclass(frozen=True, eq=False)

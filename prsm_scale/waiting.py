@@ -31,6 +31,11 @@ _REPLICAS = 3
 """Replicas whose queue is looked at; the others are taken to be like the one of these with the nearest work."""
 _JOBS, _LEAST_BURSTS = 300_000, 400
 """Jobs of a simulated queue, about, and bursts of each round at least."""
+_FIRST_PASS = 4
+"""Share of these, as one in so many, that tell by how much waiting spreads the bursts."""
+_LATER = 1 << 20
+_drawn: dict[int, Vector] = {}
+"""Exponential draws by stream: of the gaps between the bursts of each round, and of what spreads jobs."""
 _IDLE = 0.02
 """Utilisation below which waiting is left out."""
 _CRITICAL = 0.95
@@ -67,18 +72,29 @@ def queue_waits(course: Course, servers: int, per_ms: float) -> tuple[float, flo
     if not jobs:
         return 0.0, 0.0
     count = max(_LEAST_BURSTS, _JOBS // jobs)
-    gaps = -np.log(uniforms(0, DOMAIN_WAITING, np.arange(len(course))[:, None], np.arange(count))) / per_ms
-    starts = np.cumsum(gaps, axis=1)
-    end = starts[:, -1].min()
-    times = np.concatenate([np.ravel(start[:, None] + (t - t.min())) for start, (t, _) in zip(starts, course, strict=True)])
-    works = np.concatenate([np.tile(work, count) for _, work in course])
-    found = _simulated(times, works, servers, end)
+
+    def arrivals(bursts: int) -> tuple[Vector, Vector, float]:
+        starts = [np.cumsum(_exponentials(place, bursts)) / per_ms for place in range(len(course))]
+        times = [np.ravel(start[:, None] + (t - t.min())) for start, (t, _) in zip(starts, course, strict=True)]
+        works = [np.tile(work, bursts) for _, work in course]
+        return np.concatenate(times), np.concatenate(works), float(min(start[-1] for start in starts))
+
+    found = _simulated(*arrivals(max(_LEAST_BURSTS, count // _FIRST_PASS)), servers)
+    times, works, end = arrivals(count)
     scattered = np.repeat([times.size > 1 for times, _ in course], [times.size * count for times, _ in course])
-    later = -np.log(uniforms(0, DOMAIN_WAITING, np.arange(times.size), 1 << 20)) * found[0]
-    return _simulated(times + later * scattered, works, servers, end)
+    times += _exponentials(_LATER, times.size) * found[0] * scattered
+    return _simulated(times, works, end, servers)
 
 
-def _simulated(times: Vector, works: Vector, servers: int, end: float) -> tuple[float, float]:
+def _exponentials(stream: int, count: int) -> Vector:
+    """The first so many exponential draws of unit mean of a stream; the same for all queues, so they are kept."""
+    known = _drawn.get(stream)
+    if known is None or known.size < count:
+        known = _drawn[stream] = -np.log(uniforms(0, DOMAIN_WAITING, stream, np.arange(count)))
+    return known[:count]
+
+
+def _simulated(times: Vector, works: Vector, end: float, servers: int) -> tuple[float, float]:
     size = times.size
     keys, places, counts = np.empty(size, np.uint32), np.empty((2, size), np.int32), np.empty(2048, np.int64)
     ordered, lasting = np.empty(size), np.empty(size)

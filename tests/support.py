@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from prsm_kernels import Batch, Scratch, make_scratch, simulate
+from prsm_scale.batches import empty_batch
 from prsm_scale.capacity import work_of
 from prsm_scale.config import Scenario
-from prsm_scale.engine import _empty_batch
-from prsm_scale.system import System, build_system, make_plan
+from prsm_scale.plans import make_plan
+from prsm_scale.system import System, build_system
 from prsm_scale.waiting import loaded
 
 INF = float("inf")
@@ -33,7 +34,7 @@ def run_system(
 ) -> tuple[Batch, Scratch]:
     """Simulate operations first, first + 1, ... of replicate 0, and return what the kernel filled."""
     number = np.arange(first, first + operations, dtype=np.uint32)
-    batch = _empty_batch(system, np.zeros(operations, np.uint32), number)
+    batch = empty_batch(system, np.zeros(operations, np.uint32), number)
     if client is not None:
         batch = batch._replace(client=np.broadcast_to(np.asarray(client, np.int32), batch.client.shape).copy())
     scratch = make_scratch(system.rounds, system.paths, system.machines)

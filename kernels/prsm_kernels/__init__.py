@@ -9,7 +9,7 @@ from .lanes import LANES
 from .queueing import sort_jobs, sort_lanes, virtual_waits
 from .quorum import kth_arrivals, kth_smallest
 from .rng import draw_bits, stream_key, threefry2x32, uniform_pairs, uniforms
-from .routing import count_transits, path_sums, queue_waits, relay_waits, shortest_paths
+from .routing import count_floods, count_transits, path_sums, paths_around, queue_waits, relay_waits, shortest_paths
 from .types import Batch, Law, Machines, Paths, Rounds, Scratch
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Rounds",
     "Scratch",
     "begin_events",
+    "count_floods",
     "count_transits",
     "draw_bits",
     "grow",
@@ -34,6 +35,7 @@ __all__ = [
     "make_scratch",
     "make_state",
     "path_sums",
+    "paths_around",
     "quantile_table",
     "queue_waits",
     "record_margin",

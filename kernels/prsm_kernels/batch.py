@@ -17,17 +17,27 @@ from .types import Machines, Paths, Rounds, Scratch
 _INF = np.float32(np.inf)
 BLOCK, ROUND, STAGE, POSITION = range(4)
 _BEGIN, _FLOOD, _RECEIVE, _END = range(4)
+_LINE_BYTES = 64
 _FLOOD_WORK = 4
 """A flooded message costs about as much as this many direct ones."""
 
 
-def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
+def _aligned(size: int, kind: type) -> np.ndarray:
+    """Zeros that begin with a line of the cache, so that sixteen lanes fill one and do not lie across two."""
+    memory = np.zeros(size * np.dtype(kind).itemsize + _LINE_BYTES, np.uint8)
+    begin = -memory.ctypes.data % _LINE_BYTES
+    return memory[begin : begin + size * np.dtype(kind).itemsize].view(kind)
+
+
+def make_scratch(rounds: Rounds, paths: Paths, machines: Machines, spare: Scratch | None = None) -> Scratch:
     """Working memory for `simulate`, for one thread.
 
     Parameters
     ----------
     rounds, paths, machines
         The system to be simulated.
+    spare : Scratch, optional
+        One that is no longer in use, whose arrays serve again where they are large enough.
 
     Returns
     -------
@@ -47,44 +57,26 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines) -> Scratch:
             if needs.size:
                 capacity += max(0, arriving - int(needs.min()))
 
-    def floats(rows: int) -> np.ndarray:
-        return np.zeros(max(rows, 1) * LANES, np.float32)
-
-    flooding = paths.kind == GOSSIP
-    return Scratch(
-        progress=np.zeros(4, np.int64),
-        keys=np.zeros(7 * LANES, np.uint32),
-        client=np.zeros(LANES, np.int64),
-        done_ms=floats((count + 1) * n),
-        first_ms=floats(count * n),
-        backlog_ms=floats(count * n),
-        queued=np.zeros(count * n, np.uint8),
-        uplink_ms=floats(n),
-        hosted_ms=floats(n if machines.shared else 1),
-        bursts=np.zeros(count * int(np.bincount(machines.host).max()), np.int64),
-        downlink_ms=floats(n),
-        core_ms=floats(n * machines.cores),
-        carry_ms=floats(n * capacity),
-        carried=np.zeros(n, np.int32),
-        row_ms=floats(longest),
-        sorted_ms=floats(longest),
-        critical=np.zeros(count * n * LANES, np.uint32),
-        critical_ms=floats(count * n),
-        committed_ms=floats(n),
-        wave_ms=floats(WAVES * n if flooding else 1),
-        moved_on=np.zeros(n if flooding else 1, np.uint8),
-        latest_ms=np.zeros(n if flooding else 1, np.float32),
-        flood_ms=floats(n * n if flooding else 1),
-        lane=floats(4),
-        wait=floats(2),
-        moved=floats(1),
-        at=np.full(LANES + 1, n, np.int64),
-        root=np.zeros(LANES, np.int64),
-        leaf=np.zeros(LANES, np.int64),
-        node=np.zeros(LANES, np.int64),
-        ids=np.zeros(2 * LANES, np.uint32),
-        counts=np.zeros(2 * LANES, np.uint32),
-    )
+    block, flooding = n * LANES, paths.kind == GOSSIP
+    whole = LANES * (n if flooding else 1)
+    floats = {
+        "done_ms": (count + 1) * block, "first_ms": count * block, "backlog_ms": count * block, "uplink_ms": block,
+        "hosted_ms": block if machines.shared else LANES, "downlink_ms": block, "core_ms": block * machines.cores,
+        "carry_ms": max(block * capacity, LANES), "row_ms": longest * LANES, "sorted_ms": longest * LANES,
+        "critical_ms": count * block, "committed_ms": block, "wave_ms": WAVES * whole, "latest_ms": n if flooding else 1,
+        "flood_ms": whole * n, "lane": 4 * LANES, "wait": 2 * LANES, "moved": LANES,
+    }  # fmt: skip
+    words = {"keys": 7 * LANES, "critical": count * block, "ids": 2 * LANES, "counts": 2 * LANES}
+    bursts = count * int(np.bincount(machines.host).max())
+    places = {"client": LANES, "bursts": bursts, "root": LANES, "leaf": LANES, "node": LANES}
+    places |= {"near_edge": n + 1 if flooding else 1, "near_place": n + 1 if flooding else 1}
+    flags = {"queued": count * n, "moved_on": n if flooding else 1}
+    arrays = {"progress": np.zeros(4, np.int64), "carried": np.zeros(n, np.int32), "at": np.full(LANES + 1, n, np.int64)}
+    for sizes, kind in ((floats, np.float32), (words, np.uint32), (places, np.int64), (flags, np.uint8)):
+        for name, size in sizes.items():
+            old = getattr(spare, name, None)
+            arrays[name] = _aligned(size, kind) if old is None or old.size < size else old[:size]
+    return Scratch(**arrays)
 
 
 @inlined

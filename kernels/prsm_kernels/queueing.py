@@ -67,6 +67,15 @@ def _cross(row, a, b, c, d, stop, mirrored):
 
 
 @inlined
+def _two_stages(row, start, stop, k):
+    """Order all elements k apart, and then all k / 2 apart, in blocks of 2 k."""
+    quarter = k // 2
+    for block in range(start, stop, 2 * k):
+        for i in range(block, block + quarter):
+            _cross(row, i, i + quarter, i + k, i + k + quarter, stop, False)
+
+
+@inlined
 def _merge(row, start, stop, run):
     """Merge sorted runs of `run` elements of row[start:stop] in pairs."""
     half = run // 2
@@ -78,15 +87,18 @@ def _merge(row, start, stop, run):
         block += 2 * run
     end = min(stop, block)
     k = half // 2
-    while k > 1:
-        quarter = k // 2
-        for block in range(start, end, 2 * k):
-            for i in range(block, block + quarter):
-                _cross(row, i, i + quarter, i + k, i + k + quarter, end, False)
+    while 2 * k > _CHUNK:
+        _two_stages(row, start, end, k)
         k //= 4
-    if k == 1:
-        for i in range(start, end - 1, 2):
-            _order(row, i, i + 1)
+    # what is left concerns stretches that the cache holds, one after another
+    for first in range(start, end, _CHUNK):
+        last, step = min(end, first + _CHUNK), k
+        while step > 1:
+            _two_stages(row, first, last, step)
+            step //= 4
+        if step == 1:
+            for i in range(first, last - 1, 2):
+                _order(row, i, i + 1)
 
 
 @inlined

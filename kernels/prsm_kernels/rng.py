@@ -6,10 +6,12 @@ smallest Crush-resistant variant of 2x32). A draw is a pure function of (seed, r
 threads, order and chunks cannot change a result, and scenarios that differ in one axis share their draws.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
-from ._jit import inlined
-from .lanes import int_lanes  # noqa: F401  (registers the lane types)
+from ._jit import inlined, kernel
+from .lanes import LANES, load, store
 
 PARITY = np.uint32(0x1BD11BDA)
 
@@ -85,8 +87,23 @@ def draw_bits(k0, k1, c0, c1):
     tuple of ndarray of uint32
         The two output words, in the broadcast shape.
     """
-    words = np.broadcast_arrays(*(np.atleast_1d(np.asarray(w, dtype=np.uint32)) for w in (k0, k1, c0, c1)))
-    return _threefry2x32(*words)
+    words = np.broadcast_arrays(*(np.asarray(w, dtype=np.uint32) for w in (k0, k1, c0, c1)))
+    shape, size = words[0].shape or (1,), words[0].size
+    whole = -(-size // LANES) * LANES
+    bits = np.zeros((6, whole), np.uint32)
+    for row, word in enumerate(words):
+        bits[row, :size] = word.ravel()
+    _draw(bits.ravel(), whole)
+    return bits[4, :size].reshape(shape), bits[5, :size].reshape(shape)
+
+
+@kernel
+def _draw(bits, size):
+    """Work out the last two of six rows from the others, key and counter words."""
+    for at in range(0, size, LANES):
+        x0, x1 = threefry2x32(load(bits, at), load(bits, size + at), load(bits, 2 * size + at), load(bits, 3 * size + at))
+        store(bits, 4 * size + at, x0)
+        store(bits, 5 * size + at, x1)
 
 
 def seed_words(seed: int) -> tuple[np.uint32, np.uint32]:
@@ -94,6 +111,7 @@ def seed_words(seed: int) -> tuple[np.uint32, np.uint32]:
     return np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32 & 0xFFFFFFFF)
 
 
+@lru_cache(maxsize=4096)
 def stream_key(seed: int, domain: int, index: int = 0) -> tuple[np.uint32, np.uint32]:
     """64-bit key of an independent stream, as two words, for (seed, domain, index)."""
     low, high = draw_bits(*seed_words(seed), index, domain)

@@ -103,15 +103,18 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave
     earliest -= _ROUNDING * (earliest + highest(start))
     # copies that do not take a shared line may leave before others
     least_step = np.float32(0.0) if machines.shared else step
-    position = 0
-    sooner = False
+    position, near = 0, 0
+    # first which neighbours it may be sooner for, without a branch that the processor could not foresee
     for edge in range(paths.indptr[node], paths.indptr[node + 1]):
         to = paths.target[edge]
         soonest = earliest + np.float32(position) * least_step + size * paths.ms_per_byte[edge] + paths.base_ms[edge] * law.least
-        if node != i and soonest > scratch.latest_ms[to]:
-            if to != came_from:
-                position += 1
-            continue
+        scratch.near_edge[near], scratch.near_place[near] = edge, position
+        near += 1 if node == i or soonest <= scratch.latest_ms[to] else 0
+        position += 1 if to != came_from else 0
+    sooner = False
+    for k in range(near):
+        edge, position = scratch.near_edge[k], scratch.near_place[k]
+        to = paths.target[edge]
         place = paths.line_place[edge] if machines.shared else 0
         if node == i:
             leave = departure(rounds, machines, scratch, r, i, position, place)
@@ -121,8 +124,6 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave
                 leave = leave + load(scratch.wait, LANES) * line_wait_ms(machines, node, place)
         else:
             leave = arrived + np.float32(position) * step
-        if to != came_from:
-            position += 1
         leave = leave + size * paths.ms_per_byte[edge]
         known = load(scratch.wave_ms, (wave + to) * LANES)
         # no draw is shorter than the base delay, so most edges need none

@@ -4,6 +4,8 @@ import numpy as np
 
 from ._jit import inlined, kernel
 
+_TOGETHER = 16
+"""Nodes whose numbers lie together in memory, and are looked at together."""
 _TIE_MS = 1e-6
 """Added for each hop, so that of two paths of equal delay the one with fewer hops is taken."""
 
@@ -93,6 +95,84 @@ def shortest_paths(indptr, target, cost_ms, relays, sources, last_edge, order, d
 
 
 @kernel
+def paths_around(
+    indptr, target, source_of, reverse, cost_ms, cost_back_ms, relays, sources, whole_edge, whole_order,
+    last_edge, order, distance_ms,
+):  # fmt: skip
+    """Shortest paths where some nodes pass nothing on, from those of the same graph where all do.
+
+    Paths that pass none of these nodes stay. The others' ends are reached from their neighbours, by label-correcting sweeps
+    in the order of their distance before, to and fro.
+
+    Parameters
+    ----------
+    indptr, target, cost_ms, sources, last_edge, order, distance_ms
+        See `shortest_paths`; the graph has each edge in both directions.
+    source_of, reverse : ndarray of int32, shape (m,)
+        Node from which each edge comes, and the edge in the other direction.
+    cost_back_ms : ndarray of float64, shape (m,)
+        Cost of the edge in the other direction.
+    relays : ndarray of uint8, shape (n,)
+        0 for nodes that pass nothing on; they can still be ends of a path.
+    whole_edge, whole_order : ndarray of int32, shape (n * n,)
+        `last_edge` and `order` where all pass messages on.
+    """
+    n = indptr.size - 1
+    best, onward = np.empty(n, np.float64), np.empty(n, np.float64)
+    lost, kept = np.empty(n, np.int32), np.empty(n, np.int32)
+    for s in range(sources.size):
+        source = sources[s]
+        row = source * n
+        best[:], onward[:] = np.inf, np.inf
+        last_edge[row : row + n] = -1
+        order[row : row + n] = -1
+        distance_ms[row : row + n] = np.inf
+        best[source], onward[source], kept[0] = 0.0, 0.0, source
+        keeping, losing = 1, 0
+        while keeping + losing < n and whole_order[row + keeping + losing] >= 0:
+            node = whole_order[row + keeping + losing]
+            edge = whole_edge[row + node]
+            length = onward[source_of[edge]] + cost_ms[edge] + _TIE_MS
+            if length < np.inf:
+                best[node], last_edge[row + node] = length, edge
+                if relays[node]:
+                    onward[node] = length
+                kept[keeping] = node
+                keeping += 1
+            else:
+                lost[losing] = node
+                losing += 1
+        sooner, forward = losing > 0, True
+        while sooner:
+            sooner = False
+            for k in range(losing):
+                node = lost[k] if forward else lost[losing - 1 - k]
+                for edge in range(indptr[node], indptr[node + 1]):
+                    length = onward[target[edge]] + cost_back_ms[edge] + _TIE_MS
+                    if length < best[node]:
+                        best[node], last_edge[row + node] = length, reverse[edge]
+                        sooner = True
+                if relays[node]:
+                    onward[node] = best[node]
+            forward = not forward
+        for k in range(1, losing):
+            node, at = lost[k], k
+            while at > 0 and best[lost[at - 1]] > best[node]:
+                lost[at] = lost[at - 1]
+                at -= 1
+            lost[at] = node
+        at, to = 0, 0
+        for k in range(keeping + losing):
+            if at < keeping and (to == losing or best[kept[at]] <= best[lost[to]]):
+                node, at = kept[at], at + 1
+            elif best[lost[to]] < np.inf:
+                node, to = lost[to], to + 1
+            else:
+                break
+            order[row + k], distance_ms[row + node] = node, best[node]
+
+
+@kernel
 def count_transits(senders, receivers, last_edge, source_of, order, through, crossing):
     """Count the messages that relays and edges carry when each of `senders` sends one along shortest paths to all `receivers`.
 
@@ -135,6 +215,57 @@ def count_transits(senders, receivers, last_edge, source_of, order, through, cro
 
 
 @kernel
+def count_floods(sources, relays, last_edge, passed, back):
+    """Count what nodes do when each of `sources` floods a message, the first copies of which come over shortest paths.
+
+    Parameters
+    ----------
+    sources : ndarray of int32
+        A source named twice floods two messages.
+    relays : ndarray of uint8, shape (n,)
+        0 for nodes that pass nothing on.
+    last_edge
+        See `types.Paths`.
+    passed : ndarray of int64, shape (n,)
+        Increased by the messages of others that each node passes on.
+    back : ndarray of int64, shape (m,)
+        Increased by those of them that came over each directed edge: no copy goes back over it.
+    """
+    n = relays.size
+    for s in range(sources.size):
+        row = sources[s] * n
+        for node in range(n):
+            edge = last_edge[row + node]
+            if edge >= 0 and relays[node]:
+                passed[node] += 1
+                back[edge] += 1
+
+
+@inlined
+def _sort_by_bits(bits, places, spare, counts):
+    """Places of numbers in ascending order, equal ones as they are; digit by digit."""
+    size = bits.size
+    for i in range(size):
+        places[i] = i
+    for shift in (0, 8, 16, 24):
+        for digit in range(256):
+            counts[digit] = 0
+        for i in range(size):
+            counts[(bits[i] >> np.uint32(shift)) & np.uint32(255)] += 1
+        if counts[(bits[0] >> np.uint32(shift)) & np.uint32(255)] == size:
+            continue
+        below = 0
+        for digit in range(256):
+            below, counts[digit] = below + counts[digit], below
+        for k in range(size):
+            digit = (bits[places[k]] >> np.uint32(shift)) & np.uint32(255)
+            spare[counts[digit]] = places[k]
+            counts[digit] += 1
+        for k in range(size):
+            places[k] = spare[k]
+
+
+@kernel
 def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms):
     """Waiting of one round's messages in the FIFO queue of each of the nodes begin .. end - 1.
 
@@ -143,29 +274,45 @@ def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms
     Parameters
     ----------
     start_ms : ndarray of float32, shape (n,)
-        When each node sends.
+        When each node sends, 0 or later.
     senders : ndarray of int32
+        At least one.
     distance_ms : ndarray of float32, shape (n * n,)
         [source * n + node].
-    service_ms : ndarray of float32, shape (n * n,)
-        [source * n + node]: how long the node is busy with the message of source.
+    service_ms : ndarray of float32, shape (n * n,) or (n,)
+        [source * n + node]: how long the node is busy with the message of source; [node] where it is so with all.
     begin, end : int
     waits_ms : ndarray of float32, shape (n * n,)
-        [source * n + node] filled for these nodes.
+        [source * n + node] filled for these nodes, 0 where the message does not come.
     """
-    n = start_ms.size
-    arrivals = np.empty(senders.size, np.float32)
-    for node in range(begin, end):
-        for s in range(senders.size):
-            arrivals[s] = start_ms[senders[s]] + distance_ms[senders[s] * n + node]
-        free = np.float32(0.0)
-        for s in np.argsort(arrivals, kind="mergesort"):
-            if arrivals[s] == np.inf:
-                break
-            at = senders[s] * n + node
-            started = max(free, arrivals[s])
-            waits_ms[at] = started - arrivals[s]
-            free = started + service_ms[at]
+    n, size = start_ms.size, senders.size
+    arrivals = np.empty((_TOGETHER, size), np.float32)
+    # of numbers that are not negative, bits and values have one order
+    bits = arrivals.view(np.uint32)
+    places, spare, counts = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(256, np.int64)
+    for first in range(begin, end, _TOGETHER):
+        last = min(first + _TOGETHER, end)
+        for s in range(size):
+            row = senders[s] * n
+            for node in range(first, last):
+                arrivals[node - first, s] = start_ms[senders[s]] + distance_ms[row + node]
+        for node in range(first, last):
+            came = arrivals[node - first]
+            _sort_by_bits(bits[node - first], places, spare, counts)
+            free = np.float32(0.0)
+            for k in range(size):
+                s = places[k]
+                arrived = came[s]
+                if arrived == np.inf:
+                    came[s] = np.float32(0.0)
+                    continue
+                started = max(free, arrived)
+                free = started + service_ms[node if service_ms.size == n else senders[s] * n + node]
+                came[s] = started - arrived
+        for s in range(size):
+            row = senders[s] * n
+            for node in range(first, last):
+                waits_ms[row + node] = arrivals[node - first, s]
 
 
 @kernel

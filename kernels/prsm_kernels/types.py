@@ -238,6 +238,10 @@ class Scratch(NamedTuple):
     """(n,) when gossiping: whether a node has passed the message on since that came to it sooner than before."""
     latest_ms: Floats
     """(n,) when gossiping: the last of the lanes' arrivals there, from when the source sent."""
+    near_edge: NDArray[np.int64]
+    """(n + 1,) when gossiping: edges over which a node may pass the message on sooner than it comes there, in their order."""
+    near_place: NDArray[np.int64]
+    """(n + 1,) when gossiping: places of their copies among those that the node sends."""
     flood_ms: Floats
     """(n * n * 16,) when gossiping: [receiver, source] arrival of each message."""
     lane: Floats

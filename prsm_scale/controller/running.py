@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 from contextlib import nullcontext, suppress
@@ -115,8 +114,9 @@ def _rows_of(scenarios: list[Scenario], threads: int | None, report: Report, sto
     from prsm_scale.columns import records
 
     rows = {row["scenario_id"]: row for row in records(store.scenarios)} if store is not None else {}
-    todo = [one for one in scenarios if one.scenario_id not in rows]
-    crew, lock = Crew(min(_AT_A_TIME, threads or os.cpu_count() or 1)), threading.Lock()
+    # what takes longest first, so that both processors have work to the end
+    todo = sorted((one for one in scenarios if one.scenario_id not in rows), key=lambda one: one.nodes, reverse=True)
+    crew, lock = Crew(threads), threading.Lock()
 
     def tell(told: Progress) -> None:
         crew.check()
@@ -130,7 +130,7 @@ def _rows_of(scenarios: list[Scenario], threads: int | None, report: Report, sto
                 store.append(row)
             rows[row["scenario_id"]] = row
 
-    crew.each(lambda scenario: run_scenario(scenario, threads, meter, keep), todo)
+    crew.each(lambda scenario: run_scenario(scenario, crew, meter, keep), todo, _AT_A_TIME)
     return [rows[one.scenario_id] for one in scenarios]
 
 

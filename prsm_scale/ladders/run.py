@@ -140,7 +140,7 @@ class _Crew(Crew):
     """Runs tasks side by side, one thread each, and tells how far they have come."""
 
     def __init__(self, total: int, threads: int | None, report: Report | None) -> None:
-        super().__init__(threads or os.cpu_count() or 1)
+        super().__init__(threads)
         self.total, self.report = total, report
         self.begun, self.done, self.messages = time.perf_counter(), 0, 0
         self.lock = threading.Lock()

@@ -17,9 +17,9 @@ from prsm_scale.faults import varies
 from prsm_scale.metrics import memory_mb
 from prsm_scale.places import Place
 from prsm_scale.planning.targets import Check, Targets, of_headroom, of_memory, of_placements, of_row
+from prsm_scale.plans import make_plan, relay_centrality
 from prsm_scale.progress import Progress, Report
 from prsm_scale.resources import resolve_profile
-from prsm_scale.system import make_plan, relay_centrality
 from prsm_scale.wording import number
 
 _RESOLUTION: Final = 100

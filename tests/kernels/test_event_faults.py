@@ -14,9 +14,10 @@ from prsm_kernels.event_types import NEXT_OPERATION, EventScript
 from prsm_scale.config import Scenario
 from prsm_scale.events import EventRun
 from prsm_scale.faults import HONEST
+from prsm_scale.plans import make_plan
 from prsm_scale.protocols import PBFT, Protocol, QuorumLaw
 from prsm_scale.runs import simulate
-from prsm_scale.system import build_system, make_plan
+from prsm_scale.system import build_system
 from tests.support import FREE
 
 D, T = 10.0, 200.0

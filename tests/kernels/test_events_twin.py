@@ -21,8 +21,9 @@ from prsm_kernels.codes import DIRECT
 from prsm_scale.capacity import demands, work_of
 from prsm_scale.config import Scenario
 from prsm_scale.events import EventRun
+from prsm_scale.plans import make_plan
 from prsm_scale.protocols import quorum_size
-from prsm_scale.system import System, build_system, make_plan
+from prsm_scale.system import System, build_system
 from prsm_scale.view_change import timing_of
 from tests.kernels.test_twin import COSTS, LAWS, LOGARITHM, NETWORKS, PROTOCOLS, ROUNDING, ROUTES, TABLE, describe, law_of
 from tests.reference import events_twin as twin

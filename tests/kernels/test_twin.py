@@ -18,14 +18,16 @@ import numpy as np
 import pytest
 
 from prsm_kernels.codes import DIRECT, GOSSIP
+from prsm_scale.batches import Runner
 from prsm_scale.capacity import work_of
 from prsm_scale.config import Scenario
-from prsm_scale.engine import _Runner
+from prsm_scale.crew import Crew
 from prsm_scale.laws import parse_law
 from prsm_scale.outcome import Operations
+from prsm_scale.plans import make_plan
 from prsm_scale.protocols import FaultModel, Pattern, Protocol, QuorumLaw, Round, Senders
 from prsm_scale.resources import auth_costs, replica_costs
-from prsm_scale.system import System, build_system, make_plan
+from prsm_scale.system import System, build_system
 from prsm_scale.waiting import loaded
 from tests.reference import rounds_twin as twin
 from tests.reference import views_twin as views
@@ -91,7 +93,7 @@ def prepare(case: dict[str, Any], replicate: int = 0) -> System:
 
 def run(system: System, numbers: Sequence[int], replicate: int = 0) -> Operations:
     number = np.array(numbers, np.uint32)
-    return _Runner(1).run(system, np.full(number.size, replicate, np.uint32), number, lambda *_: None)
+    return Runner(Crew(1)).run(system, np.full(number.size, replicate, np.uint32), number, lambda *_: None)
 
 
 def describe(system: System) -> twin.Cluster:

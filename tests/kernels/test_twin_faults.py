@@ -18,7 +18,8 @@ from prsm_scale.config import Scenario
 from prsm_scale.engine import latencies_at_rest
 from prsm_scale.faults import behaviours
 from prsm_scale.places import Place
-from prsm_scale.system import build_system, make_plan, relay_centrality
+from prsm_scale.plans import make_plan, relay_centrality
+from prsm_scale.system import build_system
 from tests.kernels.test_twin import COSTS, GRAPHS, INF, PROTOCOLS, WORDS, compare_system, run, setting_of
 from tests.reference import views_twin as views
 from tests.reference.delay_twin import PLACEMENT, uniform

@@ -17,7 +17,7 @@ from prsm_scale.places import Place
 from prsm_scale.planning.plan import BANDWIDTHS_MBPS
 from prsm_scale.planning.targets import Check, Targets
 from prsm_scale.planning.trials import Prober, least_shares
-from prsm_scale.system import make_plan
+from prsm_scale.plans import make_plan
 
 BYTES, TARGET, MOST = 1000, 50.0, 0.8
 LINE: dict[str, Any] = {

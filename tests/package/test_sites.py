@@ -12,9 +12,9 @@ from prsm_scale.columns import limit_names
 from prsm_scale.config import Scenario, Sweep
 from prsm_scale.errors import UsageError
 from prsm_scale.metrics import limits_passed
+from prsm_scale.plans import make_plan
 from prsm_scale.settings import YOUNG
 from prsm_scale.sites import place_replicas
-from prsm_scale.system import make_plan
 
 EDGE: dict[str, Any] = {"environment": "hybrid_edge"}
 HOSTS: dict[str, Any] = {"environment": "docker_cluster"}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prsm_scale import engine
+from prsm_scale import batches
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
 from tests.support import FREE, IDEAL, INF, run_system, system_of, with_base
@@ -55,7 +55,7 @@ def test_threads_and_call_budgets_change_no_bit(monkeypatch, case, budget):
     one = arrays(simulate_scenario(scenario, threads=1))
     assert arrays(simulate_scenario(scenario, threads=2)) == one
     assert arrays(simulate_scenario(scenario, threads=5)) == one
-    monkeypatch.setattr(engine, "_CALL_MESSAGES", budget)
+    monkeypatch.setattr(batches, "_CALL_MESSAGES", budget)
     try:
         assert arrays(simulate_scenario(scenario, threads=2)) == one
     finally:

@@ -9,11 +9,13 @@ import pytest
 from scipy.stats import ks_2samp
 
 import prsm_scale as ps
+from prsm_scale.batches import Runner
 from prsm_scale.config import Scenario
-from prsm_scale.engine import _Runner
+from prsm_scale.crew import Crew
 from prsm_scale.events import EventRun
 from prsm_scale.outcome import Outcome
-from prsm_scale.system import build_system, make_plan
+from prsm_scale.plans import make_plan
+from prsm_scale.system import build_system
 
 INF = float("inf")
 FREE: dict[str, Any] = {"free_cpu": True, "bandwidth_mbps": INF}
@@ -30,7 +32,7 @@ def test_without_contention_each_operation_has_the_same_latency(route, network):
     scenario = Scenario(nodes=10, topology=route[0], dissemination=route[1], network=network, rate=0.0, **FREE)
     system = build_system(make_plan(scenario), 0)
     number = np.arange(64, dtype=np.uint32)
-    rounds = _Runner(1).run(system, np.zeros(64, np.uint32), number, lambda *_: None)
+    rounds = Runner(Crew(1)).run(system, np.zeros(64, np.uint32), number, lambda *_: None)
     events = EventRun(system).measure(64)
     for field in ("latency_ms", "commit_ms", "flight_ms"):
         np.testing.assert_allclose(getattr(events, field), getattr(rounds, field), rtol=2e-6)

@@ -13,8 +13,8 @@ from prsm_scale.capacity import demands, work_of
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.places import Place
+from prsm_scale.plans import make_plan
 from prsm_scale.protocols import PBFT, QuorumLaw, fault_threshold
-from prsm_scale.system import make_plan
 from tests.statistical.test_closed_forms import PEERS, TABLE, mean_commit
 from tests.support import IDEAL, run_system, system_of
 
