@@ -103,7 +103,9 @@ class Crew:
 
     def _fail(self, share: _Share, error: BaseException) -> None:
         with self._turn:
-            share.error = share.error or error
+            # who was only told to stop may be the first to say so
+            if share.error is None or isinstance(share.error, Stopped):
+                share.error = error
             self.stop.set()
 
     def _help(self) -> None:

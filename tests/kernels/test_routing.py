@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from prsm_kernels import count_transits, queue_waits, relay_waits, shortest_paths
+from prsm_kernels import count_floods, count_transits, paths_around, queue_waits, relay_waits, shortest_paths
 
 HOP_MS = 1e-6
 """What `shortest_paths` adds for each hop."""
@@ -181,6 +181,70 @@ def test_transits_of_some_to_some(name):
                 used[[routes.last_edge[source, step] for step in nodes[1:]]] += 1
     assert np.array_equal(through[senders], plain[senders])
     assert np.array_equal(crossing, used) and hops == used.sum()
+
+
+@pytest.mark.parametrize("lost", [0.05, 0.3, 0.7])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_paths_around_are_those_of_a_fresh_search(name, lost):
+    """Bit for bit, sources that pass nothing on and nodes beyond reach included."""
+    whole = routes_of(GRAPHS[name](), random_costs(12))
+    n = whole.n
+    relays = (np.random.default_rng(3).random(n) >= lost).astype(np.uint8)
+    relays[n // 2] = 0
+    fresh = routes_of(GRAPHS[name](), random_costs(12), relays)
+    at = {(a, b): edge for edge, (a, b) in enumerate(zip(whole.source, whole.target, strict=True))}
+    reverse = np.array([at[b, a] for a, b in zip(whole.source, whole.target, strict=True)], np.int32)
+    last_edge, order, distance = np.full(n * n, -7, np.int32), np.full(n * n, -7, np.int32), np.empty(n * n, np.float32)
+    for sources in np.array_split(np.arange(n, dtype=np.int32), 2):
+        paths_around(
+            whole.indptr, whole.target, whole.source, reverse, whole.cost, whole.cost[reverse], relays, sources,
+            whole.last_edge.ravel(), whole.order.ravel(), last_edge, order, distance,
+        )  # fmt: skip
+    assert np.array_equal(distance, fresh.distance.ravel())
+    assert np.array_equal(last_edge, fresh.last_edge.ravel())
+    assert np.array_equal(order, fresh.order.ravel())
+
+
+def test_floods_are_counted_node_by_node():
+    """Each node passes a message on once, over all edges but that by which it came; a source named twice floods twice."""
+    relays = np.ones(40, np.uint8)
+    relays[[3, 17, 18]] = 0
+    routes = routes_of(GRAPHS["sparse"](), random_costs(5), relays)
+    sources = np.array([1, 3, 5, 9, 9], np.int32)
+    passed, back = np.zeros(40, np.int64), np.zeros(routes.target.size, np.int64)
+    count_floods(sources, relays, routes.last_edge.ravel(), passed, back)
+    plain, came = np.zeros(40, int), np.zeros(routes.target.size, int)
+    for source in sources:
+        for node in range(40):
+            if node != source and relays[node] and routes.distance[source, node] < np.inf:
+                plain[node] += 1
+                came[routes.last_edge[source, node]] += 1
+    assert np.array_equal(passed, plain) and np.array_equal(back, came)
+    assert passed.max() > 2 and passed[3] == 0
+
+
+@pytest.mark.parametrize("by_node", [False, True])
+def test_queues_of_many_messages_are_fifo(by_node):
+    """At more nodes and from more senders than are looked at together; messages that come at one time wait in their order."""
+    n, rng = 70, np.random.default_rng(8)
+    senders = np.sort(rng.choice(n, 53, replace=False)).astype(np.int32)
+    start = rng.integers(0, 4, n).astype(np.float32)
+    distance = rng.integers(0, 300, (n, n)).astype(np.float32)
+    distance[senders[4], 5:20] = np.inf
+    service = rng.uniform(0.0, 8.0, n if by_node else (n, n)).astype(np.float32)
+    waits = np.full((n, n), -1.0, np.float32)
+    for begin, end in ((0, 33), (33, n)):
+        queue_waits(start, senders, distance.ravel(), service.ravel(), begin, end, waits.ravel())
+    for node in range(n):
+        came = start[senders] + distance[senders, node]
+        free, expected = np.float32(0.0), np.zeros(senders.size, np.float32)
+        for s in np.argsort(came, kind="stable"):
+            if came[s] < np.inf:
+                expected[s] = max(free, came[s]) - came[s]
+                free = max(free, came[s]) + (service[node] if by_node else service[senders[s], node])
+        assert np.array_equal(waits[senders, node], expected)
+    assert waits[senders].max() > 20.0
+    assert (np.delete(waits, senders, axis=0) == -1.0).all()
 
 
 def fifo_waits(arrivals, services):
