@@ -1,6 +1,7 @@
 """Seconds and peak memory of whole commands, each in a process of its own.
 
-The cold sweep starts with an empty kernel cache and so includes compilation; the warm ones find what it left. Times are those of
+The cold sweep starts with an empty kernel cache and so includes compilation, the cold suite lacks what the sweep has not
+compiled; the warm ones find what these left. Times are those of
 one run, but for ``--help``, where the best of five is taken.
 """
 
@@ -40,10 +41,11 @@ def measure(words: tuple[str, ...], folder: Path) -> Measured:
 
 
 def report(quick: bool) -> Iterator[str]:
-    """Lines of the table; `quick` sweeps to n = 100 and leaves the largest run out."""
+    """Lines of the table; `quick` sweeps to n = 100, tests one configuration, and leaves the largest run out."""
     sweep = ("sweep", "--nodes", "10..100" if quick else "10..1000")
     large = ("sweep", "--nodes", "5000", "--operations", "16")
-    runs = [(" ".join(sweep), ", cold", sweep), (" ".join(sweep), ", warm", sweep)]
+    suite = ("suite", "--quiet", *(("--only", "network_impact_lan") if quick else ()))
+    runs = [(" ".join(words), state, words) for words in (sweep, suite) for state in (", cold", ", warm")]
     runs += [] if quick else [(" ".join(large), "", large)]
     width = max(len(told + state) for told, state, _ in runs)
     with tempfile.TemporaryDirectory() as name:
