@@ -242,7 +242,7 @@ class _Job:
         busy = self.places[place].system.machines.busy > 0.0
         if not busy or loaded <= busiest_ms * self.plan.scenario.window or np.isinf(loaded):
             return loaded
-        number = np.arange(min(part.operation.size, LANES if self.varied else 4 * LANES), dtype=np.uint32)
+        number = np.arange(min(part.operation.size, LANES if self.varied else FIRST), dtype=np.uint32)
         replicate = np.full(number.size, part.replicate[0], np.uint32)
         return _mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
 

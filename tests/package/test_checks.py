@@ -49,12 +49,12 @@ def test_a_file_of_delays_is_read_before_anything_is_simulated(tmp_path: Path, m
 
 def test_a_plan_is_made_once_for_axes_that_do_not_change_it(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    monkeypatch.setattr(checks, "make_plan", made.append)
+    monkeypatch.setattr(checks, "lay_foundation", made.append)
     grid = Sweep(nodes="10,20", topology=["ring", "mesh"], rate=[1, 2], batch=[1, 2], byzantine_ratio=[0, 0.1], seed=[1, 2])
     checks.check_scenarios(grid.scenarios())
     assert len({(one.nodes, one.topology, one.seed) for one in made}) == len(made) == 8
 
 
 def test_what_is_not_simulated_is_not_planned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "make_plan", pytest.fail)
+    monkeypatch.setattr(checks, "lay_foundation", pytest.fail)
     checks.check_scenarios(Sweep(nodes=1_000_000).scenarios())
