@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +75,12 @@ class Network:
     cost_ms: Floats
     lines: HostLines | None = None
 
+    @cached_property
+    def reverse(self) -> Ids:
+        """The edge in the other direction, by edge."""
+        # those in the order of (target, source) are those of (source, target) the other way round
+        return np.lexsort((self.paths.source, self.paths.target)).astype(np.int32)
+
     @property
     def relayed(self) -> bool:
         """Whether messages cross other replicas on their way."""
@@ -142,12 +149,11 @@ def around(network: Network, sites: Sites, relays: NDArray[np.uint8]) -> Network
     if not network.relayed or relays.all():
         return network
     n, paths = relays.size, network.paths
-    routes, cost = _no_routes(n), network.cost_ms.astype(np.float64)
-    # the edges in the order of (target, source) are those of (source, target) in the other direction
-    reverse = np.lexsort((paths.source, paths.target)).astype(np.int32)
+    routes, cost = _room(n), network.cost_ms.astype(np.float64)
+    back = cost[network.reverse]
     for sources in _in_parts(n):
         paths_around(
-            paths.indptr, paths.target, paths.source, reverse, cost, cost[reverse], relays, sources, paths.last_edge, paths.order,
+            paths.indptr, paths.target, paths.source, network.reverse, cost, back, relays, sources, paths.last_edge, paths.order,
             routes.last_edge, routes.order, routes.distance_ms,
         )  # fmt: skip
     paths = paths._replace(last_edge=routes.last_edge, order=routes.order, work=_hops(network.kind, routes))
@@ -162,20 +168,22 @@ class _Routes(NamedTuple):
     distance_ms: Floats
 
 
-def _no_routes(n: int) -> _Routes:
-    return _Routes(np.full(n * n, -1, np.int32), np.full(n * n, -1, np.int32), np.full(n * n, np.inf, np.float32))
+def _room(n: int) -> _Routes:
+    """For kernels to fill."""
+    return _Routes(np.empty(n * n, np.int32), np.empty(n * n, np.int32), np.empty(n * n, np.float32))
 
 
 def _direct(n: int, source: Ids, target: Ids, cost: Floats) -> _Routes:
     """Over the link itself, and each replica before all others."""
-    routes, ways = _no_routes(n), source * np.int64(n) + target
-    routes.last_edge[ways], routes.distance_ms[ways], routes.distance_ms[:: n + 1] = np.arange(target.size), cost, 0.0
-    return routes._replace(order=np.ravel((np.arange(n)[:, None] + np.arange(n)) % n).astype(np.int32))
+    last_edge, distance_ms = np.full(n * n, -1, np.int32), np.zeros(n * n, np.float32)
+    ways = source * np.int64(n) + target
+    last_edge[ways], distance_ms[ways] = np.arange(target.size), cost
+    return _Routes(last_edge, np.ravel((np.arange(n)[:, None] + np.arange(n)) % n).astype(np.int32), distance_ms)
 
 
 def _shortest(indptr: Ids, target: Ids, cost: Floats) -> _Routes:
     n, costs = indptr.size - 1, cost.astype(np.float64)
-    routes, relays = _no_routes(n), np.ones(n, np.uint8)
+    routes, relays = _room(n), np.ones(n, np.uint8)
     for sources in _in_parts(n):
         shortest_paths(indptr, target, costs, relays, sources, *routes)
     return routes
@@ -326,7 +334,7 @@ def transit(network: Network, senders: Ids, receivers: NDArray[np.uint8]) -> Tra
 def queue_at_relays(network: Network, start_ms: Floats, senders: Ids, service_ms: Floats) -> Floats:
     """Waiting at relays, see `prsm_kernels.relay_waits`; (n * n,) in the layout of `Paths.relay_ms`."""
     paths, n = network.paths, start_ms.size
-    waits, out = np.zeros(n * n, np.float32), np.zeros(n * n, np.float32)
+    waits, out = np.empty(n * n, np.float32), np.zeros(n * n, np.float32)
     step = max(1, _ARRIVALS_PER_CALL // n)
     for begin in range(0, n, step):
         queue_waits(start_ms, senders, network.distance_ms, service_ms, begin, min(begin + step, n), waits)

@@ -24,8 +24,8 @@ KINDS_WITH_CLIENT = {Pattern.CLIENT_TO_PRIMARY: TO_PRIMARY, Pattern.ALL_TO_CLIEN
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """What all replicates of a scenario share.
+class Foundation:
+    """What can be at fault in a scenario whose settings are allowed.
 
     Attributes
     ----------
@@ -38,6 +38,23 @@ class Plan:
         Delay of a hop.
     mean_variate : float
         Mean of the law's variate.
+    """
+
+    scenario: Any
+    protocol: Protocol
+    profile: ResourceProfile
+    graph: TopologyGraph
+    links: Links
+    law: Law
+    mean_variate: float
+
+
+@dataclass(frozen=True, eq=False)
+class Plan(Foundation):
+    """What all replicates of a scenario share.
+
+    Attributes
+    ----------
     jobs : tuple of JobCosts
         CPU time and size of each round's messages.
     faults : int
@@ -48,13 +65,6 @@ class Plan:
         Time-outs; None where no replica is faulty.
     """
 
-    scenario: Any
-    protocol: Protocol
-    profile: ResourceProfile
-    graph: TopologyGraph
-    links: Links
-    law: Law
-    mean_variate: float
     jobs: tuple[JobCosts, ...]
     faults: int
     views: ViewCosts
@@ -92,18 +102,6 @@ class Plan:
         return np.array([job.size_bytes for job in jobs], np.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class Foundation:
-    """What can be at fault in a scenario whose settings are allowed; attributes as in `Plan`."""
-
-    protocol: Protocol
-    profile: ResourceProfile
-    graph: TopologyGraph
-    links: Links
-    law: Law
-    mean_variate: float
-
-
 def lay_foundation(scenario: Any) -> Foundation:
     """Build the graph and the links of a scenario.
 
@@ -116,7 +114,7 @@ def lay_foundation(scenario: Any) -> Foundation:
     _check_table(protocol)
     profile = resolve_profile(scenario)
     graph = build_topology(scenario)
-    return Foundation(protocol, profile, graph, build_links(scenario, graph, profile.cores), *kernel_law(scenario))
+    return Foundation(scenario, protocol, profile, graph, build_links(scenario, graph, profile.cores), *kernel_law(scenario))
 
 
 def make_plan(scenario: Any) -> Plan:
@@ -134,9 +132,7 @@ def make_plan(scenario: Any) -> Plan:
     jobs = tuple(job_costs(step, costs, inputs, faults) for step in laid.protocol.rounds)
     views = view_costs(scenario, costs, inputs, quorum(scenario.nodes, faults))
     timing = timing_of(scenario) if scenario.byzantine_count else None
-    return Plan(
-        scenario, laid.protocol, laid.profile, laid.graph, laid.links, laid.law, laid.mean_variate, jobs, faults, views, timing
-    )  # fmt: skip
+    return Plan(**vars(laid), jobs=jobs, faults=faults, views=views, timing=timing)
 
 
 def _check_table(protocol: Protocol) -> None:

@@ -64,16 +64,15 @@ def relay_queues(plan: Plan, network: Network, way: Course, rounds: Rounds, mach
         if rounds.kind[r] != AMONG_REPLICAS:
             continue
         senders = rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]]
-        arrival = time[senders, None] + distance[senders]
         if senders.size > 1:
             wanted = addressed_replicas(rounds, r, n)
             service = _service_ms(plan, network, senders, wanted, leg.job)
-            queue = queue_at_relays(network, time, senders, service)
             slots[r] = len(queues)
-            queues.append(queue)
-            if network.kind != GOSSIP:
-                arrival = arrival + queue.reshape(n, n).T[senders]
+            queues.append(queue_at_relays(network, time, senders, service))
         if r < among[-1]:
+            arrival = time[senders, None] + distance[senders]
+            if network.kind != GOSSIP and slots[r] >= 0:
+                arrival = arrival + queues[-1].reshape(n, n).T[senders]
             arrival[np.arange(senders.size), senders] = np.inf
             _complete(rounds, r, arrival, time)
     relay_ms = np.stack(queues) if queues else network.paths.relay_ms

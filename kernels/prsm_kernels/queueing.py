@@ -24,7 +24,7 @@ from .lanes import (
 
 _CHUNK = 256
 _INF = np.float32(np.inf)
-_DIGIT = np.uint32(2047)
+_DIGIT_BITS = 11
 _ONE = np.uint32(1)
 _ZERO = np.uint32(0)
 
@@ -254,6 +254,33 @@ def virtual_waits(times_ms, works_ms, free_ms):
     return area / span, busy / span
 
 
+@inlined
+def order_by_bits(keys, places, count, counts, bits):
+    """Sort the first `count` of places[0] by their keys, digit by digit of so many bits; equal ones stay in their order.
+
+    Returns the row of `places`, shape (2, count or more), that then holds them. `counts` has room for all values of a digit.
+    """
+    source, mask = 0, np.uint32((1 << bits) - 1)
+    for start in range(0, 32, bits):
+        shift = np.uint32(start)
+        for digit in range(counts.size):
+            counts[digit] = 0
+        for k in range(count):
+            counts[(keys[places[source, k]] >> shift) & mask] += 1
+        if count == 0 or counts[(keys[places[source, 0]] >> shift) & mask] == count:
+            continue
+        below = 0
+        for digit in range(counts.size):
+            below, counts[digit] = below + counts[digit], below
+        for k in range(count):
+            place = places[source, k]
+            digit = (keys[place] >> shift) & mask
+            places[1 - source, counts[digit]] = place
+            counts[digit] += 1
+        source = 1 - source
+    return source
+
+
 @kernel
 def sort_jobs(times_ms, works_ms, end_ms, keys, places, counts, sorted_times_ms, sorted_works_ms):
     """Sort jobs by the time at which they come; those that come at the same time stay in their order.
@@ -279,26 +306,13 @@ def sort_jobs(times_ms, works_ms, end_ms, keys, places, counts, sorted_times_ms,
         Jobs kept.
     """
     scale = 4294967295.0 / end_ms
-    jobs, source = 0, 0
+    jobs = 0
     for i in range(times_ms.size):
         if times_ms[i] < end_ms:
             keys[i] = np.uint32(times_ms[i] * scale)
             places[0, jobs] = i
             jobs += 1
-    for step in range(3):
-        shift = np.uint32(11 * step)
-        counts[:] = 0
-        for k in range(jobs):
-            counts[(keys[places[source, k]] >> shift) & _DIGIT] += 1
-        below = 0
-        for digit in range(counts.size):
-            below, counts[digit] = below + counts[digit], below
-        for k in range(jobs):
-            place = places[source, k]
-            digit = (keys[place] >> shift) & _DIGIT
-            places[1 - source, counts[digit]] = place
-            counts[digit] += 1
-        source = 1 - source
+    source = order_by_bits(keys, places, jobs, counts, _DIGIT_BITS)
     for k in range(jobs):
         time, work = times_ms[places[source, k]], works_ms[places[source, k]]
         at = k

@@ -3,9 +3,12 @@
 import numpy as np
 
 from ._jit import inlined, kernel
+from .queueing import order_by_bits
 
 _TOGETHER = 16
 """Nodes whose numbers lie together in memory, and are looked at together."""
+_DIGIT_BITS = 8
+"""Of the numbers by which a few messages are sorted."""
 _TIE_MS = 1e-6
 """Added for each hop, so that of two paths of equal delay the one with fewer hops is taken."""
 
@@ -241,30 +244,6 @@ def count_floods(sources, relays, last_edge, passed, back):
                 back[edge] += 1
 
 
-@inlined
-def _sort_by_bits(bits, places, spare, counts):
-    """Places of numbers in ascending order, equal ones as they are; digit by digit."""
-    size = bits.size
-    for i in range(size):
-        places[i] = i
-    for shift in (0, 8, 16, 24):
-        for digit in range(256):
-            counts[digit] = 0
-        for i in range(size):
-            counts[(bits[i] >> np.uint32(shift)) & np.uint32(255)] += 1
-        if counts[(bits[0] >> np.uint32(shift)) & np.uint32(255)] == size:
-            continue
-        below = 0
-        for digit in range(256):
-            below, counts[digit] = below + counts[digit], below
-        for k in range(size):
-            digit = (bits[places[k]] >> np.uint32(shift)) & np.uint32(255)
-            spare[counts[digit]] = places[k]
-            counts[digit] += 1
-        for k in range(size):
-            places[k] = spare[k]
-
-
 @kernel
 def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms):
     """Waiting of one round's messages in the FIFO queue of each of the nodes begin .. end - 1.
@@ -289,7 +268,7 @@ def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms
     arrivals = np.empty((_TOGETHER, size), np.float32)
     # of numbers that are not negative, bits and values have one order
     bits = arrivals.view(np.uint32)
-    places, spare, counts = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(256, np.int64)
+    places, counts = np.empty((2, size), np.int32), np.empty(1 << _DIGIT_BITS, np.int64)
     for first in range(begin, end, _TOGETHER):
         last = min(first + _TOGETHER, end)
         for s in range(size):
@@ -298,10 +277,12 @@ def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms
                 arrivals[node - first, s] = start_ms[senders[s]] + distance_ms[row + node]
         for node in range(first, last):
             came = arrivals[node - first]
-            _sort_by_bits(bits[node - first], places, spare, counts)
+            for s in range(size):
+                places[0, s] = s
+            ordered = order_by_bits(bits[node - first], places, size, counts, _DIGIT_BITS)
             free = np.float32(0.0)
             for k in range(size):
-                s = places[k]
+                s = places[ordered, k]
                 arrived = came[s]
                 if arrived == np.inf:
                     came[s] = np.float32(0.0)

@@ -114,7 +114,7 @@ def _rows_of(scenarios: list[Scenario], threads: int | None, report: Report, sto
     from prsm_scale.columns import records
 
     rows = {row["scenario_id"]: row for row in records(store.scenarios)} if store is not None else {}
-    # what takes longest first, so that both processors have work to the end
+    # what takes longest first, so that all threads have work to the end
     todo = sorted((one for one in scenarios if one.scenario_id not in rows), key=lambda one: one.nodes, reverse=True)
     crew, lock = Crew(threads), threading.Lock()
 

@@ -10,6 +10,22 @@ import pytest
 from prsm_scale.crew import Crew, Stopped
 
 
+class Counted:
+    """Work that takes a while, and how many threads were at it together at most."""
+
+    def __init__(self, seconds):
+        self.seconds, self.lock, self.now, self.most = seconds, threading.Lock(), 0, 0
+
+    def __call__(self, _):
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(self.seconds)
+        with self.lock:
+            self.now -= 1
+        return threading.get_ident()
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_results_are_in_the_order_of_the_items(threads):
     def work(item):
@@ -22,20 +38,9 @@ def test_results_are_in_the_order_of_the_items(threads):
 
 def test_as_many_threads_as_asked_for_and_no_more():
     """Of work within work too."""
-    lock, now, most = threading.Lock(), [0], [0]
-    crew = Crew(3)
-
-    def inner(_):
-        with lock:
-            now[0] += 1
-            most[0] = max(most[0], now[0])
-        time.sleep(0.01)
-        with lock:
-            now[0] -= 1
-        return threading.get_ident()
-
+    crew, inner = Crew(3), Counted(0.01)
     seen = crew.each(lambda _: crew.each(inner, range(6)), range(4))
-    assert most[0] == 3
+    assert inner.most == 3
     assert len({one for part in seen for one in part}) == 3
     assert threading.active_count() < 20
 
@@ -59,18 +64,9 @@ def test_who_is_done_helps_the_others():
 
 
 def test_at_most_so_many_at_a_time():
-    lock, now, most = threading.Lock(), [0], [0]
-
-    def work(_):
-        with lock:
-            now[0] += 1
-            most[0] = max(most[0], now[0])
-        time.sleep(0.005)
-        with lock:
-            now[0] -= 1
-
+    work = Counted(0.005)
     Crew(6).each(work, range(24), 2)
-    assert most[0] == 2
+    assert work.most == 2
 
 
 def test_the_first_failure_is_raised_and_the_others_are_told():
