@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,12 +14,13 @@ from prsm_scale.atomic import dumps
 from prsm_scale.cli import INTERRUPTED, PROGRAM
 from prsm_scale.cli.options import SectionOption
 from prsm_scale.cli.output import command_line, print_run, terminal
-from prsm_scale.cli.progress import ProgressLine
-from prsm_scale.errors import PrsmScaleError
+from prsm_scale.cli.progress import ProgressLines
 
 if TYPE_CHECKING:
     from prsm_scale.controller.config import ScalingTestConfig
     from prsm_scale.controller.result import ScalingTestResult
+    from prsm_scale.controller.suite import Ended, Told
+    from prsm_scale.progress import Progress
 
 FAILED: Final = 1
 PARTLY: Final = 4
@@ -36,39 +38,51 @@ def run_tests(
     configs: Sequence[ScalingTestConfig], *, command: str, out: str, full: bool, threads: int | None, as_json: bool, quiet: bool
 ) -> None:
     """Run configurations, store each one's result as soon as it is done, show them, and exit with 4 if some failed."""
-    done: list[tuple[ScalingTestResult, Path]] = []
-    failed: list[str] = []
-    for place, config in enumerate(configs):
-        try:
-            done.append(_run_one(config, Path(out), full, threads, f"{place + 1}/{len(configs)} {config.name}", quiet))
-        except PrsmScaleError as error:
-            if len(configs) == 1:
-                raise
-            failed.append(config.name)
-            for line in error.lines:
-                click.echo(f"{PROGRAM}: error: {config.name}: {line}", err=True)
-        except KeyboardInterrupt:
-            _tell_rest(command, out, full, [one.name for one in configs[place:]], len(done), len(configs))
-            raise click.exceptions.Exit(INTERRUPTED) from None
+    from prsm_scale.controller.suite import Task, run_tasks
+
+    ended: dict[str, Ended] = {}
+    tasks = [Task(config, Path(out), full, command_line()) for config in configs]
+    try:
+        with ProgressLines(quiet) as lines, closing(run_tasks(tasks, threads, _telling(configs, lines))) as results:
+            for one in results:
+                ended[one.config.name] = one
+                lines.end(one.config.name)
+                _complain(one, alone=len(configs) == 1)
+    except KeyboardInterrupt:
+        rest = [one.name for one in configs if one.name not in ended]
+        _tell_rest(command, out, full, rest, sum(one.error is None for one in ended.values()), len(configs))
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    in_order = [ended[config.name] for config in configs]
+    done = [(one.result, one.file) for one in in_order if one.result is not None and one.file is not None]
+    failed = [one.config.name for one in in_order if one.error is not None]
     _show(done, as_json, quiet)
     if failed:
         click.echo(f"{PROGRAM}: {len(failed)} of {len(configs)} configurations failed: {', '.join(failed)}", err=True)
         raise click.exceptions.Exit(PARTLY if done else FAILED)
 
 
-def _run_one(
-    config: ScalingTestConfig, out: Path, full: bool, threads: int | None, label: str, quiet: bool
-) -> tuple[ScalingTestResult, Path]:
-    from prsm_scale.controller.files import save_result
-    from prsm_scale.controller.running import drop_partial, run_test
+def _telling(configs: Sequence[ScalingTestConfig], lines: ProgressLines) -> Told:
+    """What shows the progress of a configuration, after a line about each as it begins."""
+    counts = {one.name: len(one.network_conditions) * len(one.byzantine_ratios) * len(one.node_counts) for one in configs}
+    begun: list[str] = []
 
-    partial = out / f"{config.name}.partial"
-    count = len(config.network_conditions) * len(config.byzantine_ratios) * len(config.node_counts)
-    with ProgressLine(count, quiet, f"{label}: {count} scenarios") as progress:
-        result = run_test(config, full=full, threads=threads, progress=progress, partial=partial, command=command_line())
-    file = save_result(result, out)
-    drop_partial(partial)
-    return result, file
+    def told(name: str, progress: Progress) -> None:
+        if name not in begun:
+            begun.append(name)
+            lines.announce(f"{len(begun)}/{len(configs)} {name}: {counts[name]} scenarios")
+        lines.tell(name, progress)
+
+    return told
+
+
+def _complain(ended: Ended, alone: bool) -> None:
+    """Say why a configuration has failed; of one alone that is the failure of the command."""
+    if ended.error is None:
+        return
+    if alone:
+        raise ended.error
+    for line in ended.error.lines:
+        click.echo(f"{PROGRAM}: error: {ended.config.name}: {line}", err=True)
 
 
 def _tell_rest(command: str, out: str, full: bool, rest: Sequence[str], done: int, total: int) -> None:

@@ -7,7 +7,7 @@ import threading
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prsm_scale import __version__
 from prsm_scale.checks import check_scenarios
@@ -26,6 +26,13 @@ from prsm_scale.store import RunStore, frame
 if TYPE_CHECKING:
     import pandas as pd
 
+class Switch(Protocol):
+    """What is set once the caller wants a test to stop: an Event of `threading` or of `multiprocessing`."""
+
+    def is_set(self) -> bool:
+        """Whether that is so."""
+
+
 _AT_A_TIME = 2
 """Scenarios under way together."""
 
@@ -41,7 +48,7 @@ def run_test(
     threads: int | None = None,
     progress: Report | None = None,
     partial: Path | None = None,
-    cancel: threading.Event | None = None,
+    cancel: Switch | None = None,
     command: str | None = None,
 ) -> ScalingTestResult:
     """Run one configuration.
@@ -57,7 +64,7 @@ def run_test(
         Called with a `Progress` as work gets done, from one thread or another but never from two at once.
     partial : path, optional
         Folder in which scenarios are kept until all are done; one that an earlier attempt has left is gone on with.
-    cancel : threading.Event, optional
+    cancel : Switch, optional
         Once it is set the test stops, with `Cancelled`.
     command : str, optional
         Command line to note down.
