@@ -78,11 +78,7 @@ class Crew:
                 pass
         except BaseException as error:
             self._fail(share, error)
-        with self._turn:
-            while share.helping:
-                self._turn.wait()
-            self._shares.remove(share)
-            self._turn.notify_all()
+        self._see_out(share)
         if share.error is not None:
             raise share.error
         return share.results
@@ -108,20 +104,42 @@ class Crew:
                 share.error = error
             self.stop.set()
 
+    def _see_out(self, share: _Share) -> None:
+        """Wait for the helpers of one's own share, and meanwhile help with what these may have shared out since."""
+        while True:
+            with self._turn:
+                later = None
+                while share.helping and not (later := self._found(self._shares.index(share) + 1)):
+                    self._turn.wait()
+                if later is None:
+                    self._shares.remove(share)
+                    self._turn.notify_all()
+                    return
+                later.helping += 1
+            self._lend_a_hand(later)
+
     def _help(self) -> None:
         """Do what others have shared out, the oldest first, until there is nothing."""
         while True:
             with self._turn:
-                while not (share := next((one for one in self._shares if one.open), None)):
+                while not (share := self._found(0)):
                     if not self._shares:
                         self._helpers -= 1
                         return
                     self._turn.wait()
                 share.helping += 1
-            try:
-                self._claim(share)
-            except BaseException as error:
-                self._fail(share, error)
-            with self._turn:
-                share.helping -= 1
-                self._turn.notify_all()
+            self._lend_a_hand(share)
+
+    def _found(self, begin: int) -> _Share | None:
+        """The oldest share with an item for a helper, the first `begin` left out; called with the lock held."""
+        return next((one for one in self._shares[begin:] if one.open), None)
+
+    def _lend_a_hand(self, share: _Share) -> None:
+        """Do an item of a share whose helpers one has been counted among."""
+        try:
+            self._claim(share)
+        except BaseException as error:
+            self._fail(share, error)
+        with self._turn:
+            share.helping -= 1
+            self._turn.notify_all()

@@ -14,10 +14,10 @@ from prsm_kernels import LANES
 from prsm_kernels.codes import QUEUEING
 from prsm_scale.axes import Engine
 from prsm_scale.batches import Runner, message_cost
-from prsm_scale.behaviours import PrimaryPolicy
 from prsm_scale.capacity import Work, demands, mean_demands
 from prsm_scale.crew import Crew
 from prsm_scale.faults import PRIMARY, behaviours, varies
+from prsm_scale.latest import Latest
 from prsm_scale.outcome import (
     FIRST,
     MOST,
@@ -29,39 +29,37 @@ from prsm_scale.outcome import (
     more_operations,
 )
 from prsm_scale.places import Place, stride
-from prsm_scale.plans import Plan, make_plan, relay_centrality
+from prsm_scale.plans import Plan, at_rest, make_plan, relay_centrality
 from prsm_scale.system import System, build_system
 from prsm_scale.views import serving_views
 
 MOST_MESSAGES = 1_000_000_000
 _MOST_PLACES, _PLACEMENTS = 64, 1000
 """Placements of faulty replicas that are simulated at most for the sake of precision, and that are looked at without."""
-_OVERLOADED, _STARTS = 4 * LANES, 16
+_OVERLOADED, _STARTS = 2 * LANES, 16
 """Operations of a system that is offered more than it can do, and times in the test at which each is taken to start."""
-_TOGETHER = 8
+_IDLE = 8 * LANES
+"""Operations that tell how long one fills its place in the window of an idle system."""
+_TOGETHER = 4
 """Operations whose starts together are spread evenly over the test."""
 _COPY = 1 << 20
 """Added to an operation's number for each further start."""
 _PLACE_MESSAGES = 2_400_000
 """Messages that take about as long as it takes to make a place."""
-_MOST_KNOWN = 256
-_known_at_rest: dict[tuple[str, int], NDArray[np.float64]] = {}
+_known_at_rest: Latest[tuple[str, int], NDArray[np.float64]] = Latest(256)
 """Latencies at rest by scenario and number: all shares of faulty replicas of a system have the same."""
 
 
 def latencies_at_rest(scenario: Any, count: int) -> NDArray[np.float64]:
     """Latencies of the first operations of a scenario without faults and load, ms."""
-    calm = {"byzantine_ratio": 0.0, "placement": "random", "rate": 0.0, "clients": None, "primary_policy": PrimaryPolicy.STABLE}
-    still = scenario.but(**calm, behaviour="silent", view_timeout_ms=None, client_timeout_ms=None)
-    key = still.scenario_id, count
-    if key not in _known_at_rest:
+    still = at_rest(scenario)
+
+    def simulated() -> NDArray[np.float64]:
         system = build_system(make_plan(still), 0)
         number = np.arange(count, dtype=np.uint32)
-        latency_ms = Runner(Crew(1)).run(system, np.zeros(count, np.uint32), number, lambda *_: None).latency_ms
-        while len(_known_at_rest) >= _MOST_KNOWN:
-            _known_at_rest.pop(next(iter(_known_at_rest)), None)
-        _known_at_rest[key] = latency_ms
-    return _known_at_rest[key]
+        return Runner(Crew(1)).run(system, np.zeros(count, np.uint32), number, lambda *_: None).latency_ms
+
+    return _known_at_rest.get((still.scenario_id, count), simulated)
 
 
 def simulate_scenario(scenario: Any, threads: int | Crew | None = None, tick: Progress | None = None) -> Outcome:
@@ -242,7 +240,7 @@ class _Job:
         busy = self.places[place].system.machines.busy > 0.0
         if not busy or loaded <= busiest_ms * self.plan.scenario.window or np.isinf(loaded):
             return loaded
-        number = np.arange(min(part.operation.size, LANES if self.varied else FIRST), dtype=np.uint32)
+        number = np.arange(min(part.operation.size, LANES if self.varied else _IDLE), dtype=np.uint32)
         replicate = np.full(number.size, part.replicate[0], np.uint32)
         return _mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,19 @@ from numpy.typing import NDArray
 
 from prsm_kernels import Law
 from prsm_kernels.codes import AMONG_REPLICAS, TO_CLIENT, TO_PRIMARY
+from prsm_scale.behaviours import PrimaryPolicy
 from prsm_scale.delays import kernel_law
 from prsm_scale.environments import Links, build_links
 from prsm_scale.errors import UsageError
+from prsm_scale.latest import Latest
 from prsm_scale.network import Network, build_network, transit
 from prsm_scale.protocols import Pattern, Protocol, get_protocol, quorum
 from prsm_scale.resources import JobCosts, ResourceProfile, job_costs, replica_costs, resolve_profile, size_inputs
 from prsm_scale.topology import TopologyGraph, build_topology
 from prsm_scale.view_change import Timing, ViewCosts, timing_of, view_costs
 
+_plans: Latest[str, Plan] = Latest(2)
+"""Of systems at rest: scenarios that differ in faults or load follow one another, and each is timed at rest."""
 KINDS_WITH_CLIENT = {Pattern.CLIENT_TO_PRIMARY: TO_PRIMARY, Pattern.ALL_TO_CLIENT: TO_CLIENT}
 
 
@@ -61,6 +64,8 @@ class Plan(Foundation):
         f.
     views : ViewCosts
         Messages of a view change.
+    network : Network
+        The graph as messages see it where every replica passes them on.
     timing : Timing or None
         Time-outs; None where no replica is faulty.
     """
@@ -68,21 +73,8 @@ class Plan(Foundation):
     jobs: tuple[JobCosts, ...]
     faults: int
     views: ViewCosts
+    network: Network
     timing: Timing | None
-
-    @cached_property
-    def network(self) -> Network:
-        """The graph as messages see it where every replica passes them on."""
-        job = self.jobs[1]
-        return build_network(
-            self.scenario,
-            self.graph,
-            self.links,
-            self.law,
-            self.mean_variate,
-            job.transit_ms + job.send_ms,
-            self.jobs[-2].size_bytes,
-        )
 
     @property
     def quorum(self) -> int:
@@ -117,22 +109,35 @@ def lay_foundation(scenario: Any) -> Foundation:
     return Foundation(scenario, protocol, profile, graph, build_links(scenario, graph, profile.cores), *kernel_law(scenario))
 
 
+def at_rest(scenario: Any) -> Any:
+    """The scenario without faults and load: the same for all shares of faulty replicas, and all rates."""
+    calm = {"byzantine_ratio": 0.0, "placement": "random", "rate": 0.0, "clients": None, "primary_policy": PrimaryPolicy.STABLE}
+    return scenario.but(**calm, behaviour="silent", view_timeout_ms=None, client_timeout_ms=None)
+
+
 def make_plan(scenario: Any) -> Plan:
-    """Build the graph, the links and the costs of a scenario.
+    """Build the graph, the links, the costs and the ways of a scenario; what it shares with the last ones is not built again.
 
     Raises
     ------
     UsageError
         As in `lay_foundation`.
     """
+    still = at_rest(scenario)
+    plan = _plans.get(still.scenario_id, lambda: _plan_at_rest(still))
+    return replace(plan, scenario=scenario, timing=timing_of(scenario) if scenario.byzantine_count else None)
+
+
+def _plan_at_rest(scenario: Any) -> Plan:
     laid = lay_foundation(scenario)
     faults = laid.protocol.fault_threshold(scenario.nodes)
     inputs = size_inputs(scenario, flooded=scenario.dissemination == "gossip")
     costs = replica_costs(scenario)
     jobs = tuple(job_costs(step, costs, inputs, faults) for step in laid.protocol.rounds)
     views = view_costs(scenario, costs, inputs, quorum(scenario.nodes, faults))
-    timing = timing_of(scenario) if scenario.byzantine_count else None
-    return Plan(**vars(laid), jobs=jobs, faults=faults, views=views, timing=timing)
+    relay_ms, vote_bytes = jobs[1].transit_ms + jobs[1].send_ms, jobs[-2].size_bytes
+    network = build_network(scenario, laid.graph, laid.links, laid.law, laid.mean_variate, relay_ms, vote_bytes)
+    return Plan(**vars(laid), jobs=jobs, faults=faults, views=views, network=network, timing=None)
 
 
 def _check_table(protocol: Protocol) -> None:

@@ -11,10 +11,11 @@ import hashlib
 import math
 import random
 import re
+from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 from xml.etree.ElementTree import ParseError
@@ -109,7 +110,7 @@ def build_topology(scenario: Any) -> TopologyGraph:
         raise UsageError("nodes", nodes, f"{FEWEST_NODES} or more")
     if name == "fully_connected":
         return _fully_connected(nodes)
-    return _to_csr(_GENERATORS[name](scenario, random.Random(scenario.seed)), name, range(nodes))
+    return _generated(name, _Shape(*(getattr(scenario, field) for field in _Shape._fields)), scenario.seed)
 
 
 def _user_topology(scenario: Any, name: str) -> TopologyGraph:
@@ -175,18 +176,28 @@ def _check_structure(graph: Any, name: str) -> None:
 # Generators: nodes 0 .. n-1, all randomness from one seeded stream.
 
 
-def _ring(scenario: Any, _: random.Random) -> Any:
-    return nx.cycle_graph(scenario.nodes)
+_Shape = namedtuple("_Shape", ("nodes", "mesh_degree", "branching", "edge_probability"))
+"""What generated graphs depend on, beside a seed."""
 
 
-def _star(scenario: Any, _: random.Random) -> Any:
-    return nx.star_graph(scenario.nodes - 1)
+@lru_cache(maxsize=32)
+def _generated(name: str, shape: _Shape, seed: int) -> TopologyGraph:
+    """Generate a graph, of which the scenarios of a run have few."""
+    return _to_csr(_GENERATORS[name](shape, random.Random(seed)), name, range(shape.nodes))
 
 
-def _hierarchical(scenario: Any, _: random.Random) -> Any:
-    if scenario.branching < 1:
-        raise UsageError("branching", scenario.branching, "1 or more")
-    return nx.full_rary_tree(scenario.branching, scenario.nodes)
+def _ring(shape: _Shape, _: random.Random) -> Any:
+    return nx.cycle_graph(shape.nodes)
+
+
+def _star(shape: _Shape, _: random.Random) -> Any:
+    return nx.star_graph(shape.nodes - 1)
+
+
+def _hierarchical(shape: _Shape, _: random.Random) -> Any:
+    if shape.branching < 1:
+        raise UsageError("branching", shape.branching, "1 or more")
+    return nx.full_rary_tree(shape.branching, shape.nodes)
 
 
 def mesh_degree(nodes: int, degree: int | None = None) -> int:
@@ -206,8 +217,8 @@ def mesh_degree(nodes: int, degree: int | None = None) -> int:
     return degree + (nodes * degree) % 2
 
 
-def _mesh(scenario: Any, stream: random.Random) -> Any:
-    nodes, degree = scenario.nodes, mesh_degree(scenario.nodes, scenario.mesh_degree)
+def _mesh(shape: _Shape, stream: random.Random) -> Any:
+    nodes, degree = shape.nodes, mesh_degree(shape.nodes, shape.mesh_degree)
     # On dense graphs NetworkX's algorithm takes unbearably long, so their complement is drawn instead.
     dense = degree > (nodes - 1) // 2
 
@@ -218,8 +229,8 @@ def _mesh(scenario: Any, stream: random.Random) -> Any:
     return _until_connected(draw, "mesh_degree", degree, "a larger degree, this one gives no connected graph")
 
 
-def _random(scenario: Any, stream: random.Random) -> Any:
-    nodes, chance = scenario.nodes, scenario.edge_probability
+def _random(shape: _Shape, stream: random.Random) -> Any:
+    nodes, chance = shape.nodes, shape.edge_probability
     if chance is None:
         chance = min(1.0, 2.0 * math.log(nodes) / nodes)
     elif not 0.0 < chance <= 1.0:
@@ -243,7 +254,7 @@ def _fully_connected(nodes: int) -> TopologyGraph:
     return TopologyGraph("fully_connected", nodes, True, pointers, columns, none, none, none, (), digest)
 
 
-_GENERATORS: Final[dict[str, Callable[[Any, random.Random], Any]]] = {
+_GENERATORS: Final[dict[str, Callable[[_Shape, random.Random], Any]]] = {
     "ring": _ring,
     "star": _star,
     "mesh": _mesh,

@@ -59,17 +59,25 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines, spare: Scratc
 
     block, flooding = n * LANES, paths.kind == GOSSIP
     whole = LANES * (n if flooding else 1)
+    edges = paths.target.size + LANES if flooding else LANES
     floats = {
         "done_ms": (count + 1) * block, "first_ms": count * block, "backlog_ms": count * block, "uplink_ms": block,
         "hosted_ms": block if machines.shared else LANES, "downlink_ms": block, "core_ms": block * machines.cores,
         "carry_ms": max(block * capacity, LANES), "row_ms": longest * LANES, "sorted_ms": longest * LANES,
         "critical_ms": count * block, "committed_ms": block, "wave_ms": WAVES * whole, "latest_ms": n if flooding else 1,
         "flood_ms": whole * n, "lane": 4 * LANES, "wait": 2 * LANES, "moved": LANES,
+        "edge_ms": edges,
     }  # fmt: skip
-    words = {"keys": 7 * LANES, "critical": count * block, "ids": 2 * LANES, "counts": 2 * LANES}
+    words = {
+        "keys": 7 * LANES,
+        "critical": count * block,
+        "ids": 2 * LANES,
+        "counts": 2 * LANES,
+        "edge_to": edges,
+        "number": LANES,
+    }
     bursts = count * int(np.bincount(machines.host).max())
     places = {"client": LANES, "bursts": bursts, "root": LANES, "leaf": LANES, "node": LANES}
-    places |= {"near_edge": n + 1 if flooding else 1, "near_place": n + 1 if flooding else 1}
     flags = {"queued": count * n, "moved_on": n if flooding else 1}
     arrays = {"progress": np.zeros(4, np.int64), "carried": np.zeros(n, np.int32), "at": np.full(LANES + 1, n, np.int64)}
     for sizes, kind in ((floats, np.float32), (words, np.uint32), (places, np.int64), (flags, np.uint8)):

@@ -140,14 +140,19 @@ def _store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def _gather(typing: Any, array: Any, index: Any) -> Any:
+    addresses = ir.VectorType(ir.IntType(64), LANES)
+
     def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = ctx.make_array(sig.args[0])(ctx, builder, args[0]).data
-        result = ir.Constant(_FLOAT, ir.Undefined)
-        for lane in range(LANES):
-            position = ir.Constant(ir.IntType(32), lane)
-            offset = builder.zext(builder.extract_element(args[1], position), ir.IntType(64))
-            result = builder.insert_element(result, builder.load(builder.gep(data, [offset])), position)
-        return result
+        first = _spread(builder, builder.ptrtoint(data, ir.IntType(64)), addresses)
+        offset = builder.shl(builder.zext(args[1], addresses), ir.Constant(addresses, [2] * LANES))
+        places = builder.inttoptr(builder.add(first, offset), ir.VectorType(data.type, LANES))
+        name = f"llvm.masked.gather.v{LANES}f32.v{LANES}p0"
+        function = builder.module.globals.get(name) or ir.Function(
+            builder.module, ir.FunctionType(_FLOAT, [places.type, ir.IntType(32), _MASK, _FLOAT]), name
+        )
+        aligned = ir.Constant(ir.IntType(32), 4)
+        return builder.call(function, [places, aligned, ir.Constant(_MASK, [1] * LANES), ir.Constant(_FLOAT, ir.Undefined)])
 
     return float_lanes(array, int_lanes), generate
 
@@ -212,6 +217,12 @@ if config.DISABLE_JIT:
     def any_lane(mask):
         return bool(mask.any())
 
+    def mask_bits(mask):
+        return int(mask @ (1 << np.arange(LANES)))
+
+    def lowest_bit(bits):
+        return (bits & -bits).bit_length() - 1 if bits else 64
+
     def add_mask(counts, mask):
         return counts + mask.astype(np.uint32)
 
@@ -242,6 +253,8 @@ else:
     any_lane = _operation(types.boolean, mask_lanes)(
         lambda b, m: b.icmp_unsigned("!=", b.bitcast(m, ir.IntType(LANES)), ir.Constant(ir.IntType(LANES), 0))
     )
+    mask_bits = _operation(types.int64, mask_lanes)(lambda b, m: b.zext(b.bitcast(m, ir.IntType(LANES)), ir.IntType(64)))
+    lowest_bit = _operation(types.int64, types.int64)(lambda b, x: b.cttz(x, ir.Constant(ir.IntType(1), 0)))
     add_mask = _operation(int_lanes, int_lanes, mask_lanes)(lambda b, c, m: b.sub(c, b.sext(m, _INT)))
     bits_of = _operation(int_lanes, float_lanes)(lambda b, x: b.bitcast(x, _INT))
     float_of_bits = _operation(float_lanes, int_lanes)(lambda b, x: b.bitcast(x, _FLOAT))

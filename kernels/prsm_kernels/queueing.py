@@ -256,12 +256,12 @@ def virtual_waits(times_ms, works_ms, free_ms):
 
 @inlined
 def order_by_bits(keys, places, count, counts, bits):
-    """Sort the first `count` of places[0] by their keys, digit by digit of so many bits; equal ones stay in their order.
+    """Sort the first `count` of places[0] by their keys, two digits of so many bits; equal ones stay in their order.
 
     Returns the row of `places`, shape (2, count or more), that then holds them. `counts` has room for all values of a digit.
     """
     source, mask = 0, np.uint32((1 << bits) - 1)
-    for start in range(0, 32, bits):
+    for start in range(0, 2 * bits, bits):
         shift = np.uint32(start)
         for digit in range(counts.size):
             counts[digit] = 0
@@ -285,7 +285,7 @@ def order_by_bits(keys, places, count, counts, bits):
 def sort_jobs(times_ms, works_ms, end_ms, keys, places, counts, sorted_times_ms, sorted_works_ms):
     """Sort jobs by the time at which they come; those that come at the same time stay in their order.
 
-    By digits of the time, as 32 bits of the whole, then by insertion of what these leave undecided.
+    By digits of the time, as 22 bits of the whole, then by insertion of what these leave undecided.
 
     Parameters
     ----------
@@ -305,7 +305,7 @@ def sort_jobs(times_ms, works_ms, end_ms, keys, places, counts, sorted_times_ms,
     int
         Jobs kept.
     """
-    scale = 4294967295.0 / end_ms
+    scale = ((1 << 2 * _DIGIT_BITS) - 1) / end_ms
     jobs = 0
     for i in range(times_ms.size):
         if times_ms[i] < end_ms:

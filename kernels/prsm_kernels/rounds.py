@@ -25,11 +25,14 @@ from .lanes import (
     add_mask,
     any_lane,
     bits_of,
+    gather,
     greater,
     highest,
     lesser,
     load,
     lowest,
+    lowest_bit,
+    mask_bits,
     select,
     spread,
     spread_int,
@@ -86,6 +89,29 @@ def _onward_from(rounds, paths, machines, scratch, r, i, node, wave):
 
 
 @inlined
+def _comes_sooner(paths, law, scratch, k0, k1, i, edge, leave, wave):
+    """Let a copy of sender i's message that leaves at `leave` cross an edge; true if none has come sooner."""
+    to = paths.target[edge]
+    known = load(scratch.wave_ms, (wave + to) * LANES)
+    # no draw is shorter than the base delay, so most edges need none
+    if not any_lane(leave + paths.base_ms[edge] * law.least < known):
+        return False
+    threshold = spread(paths.loss[edge] * _LOSS_SCALE)
+    crossing, sender = spread_int(np.uint32(edge)), spread_int(np.uint32(i))
+    even, odd = draw_pair(k0, k1, crossing, sender)
+    bits = odd if i & 1 else even
+    travel, extra, _ = hop_delay(bits, k0, k1, crossing, sender, spread(paths.base_ms[edge]), threshold, law)
+    time = leave + (travel + extra)
+    if not any_lane(time < known):
+        return False
+    time = lesser(time, known)
+    store(scratch.wave_ms, (wave + to) * LANES, time)
+    scratch.latest_ms[to] = highest(time - load(scratch.lane, 0))
+    scratch.moved_on[to] = 0
+    return True
+
+
+@inlined
 def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave):
     """Pass sender i's message on from `node` to its neighbours; true if that was sooner for any."""
     n = machines.in_ms_per_byte.size
@@ -103,43 +129,36 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave
     earliest -= _ROUNDING * (earliest + highest(start))
     # copies that do not take a shared line may leave before others
     least_step = np.float32(0.0) if machines.shared else step
-    position, near = 0, 0
-    # first which neighbours it may be sooner for, without a branch that the processor could not foresee
-    for edge in range(paths.indptr[node], paths.indptr[node + 1]):
-        to = paths.target[edge]
-        soonest = earliest + np.float32(position) * least_step + size * paths.ms_per_byte[edge] + paths.base_ms[edge] * law.least
-        scratch.near_edge[near], scratch.near_place[near] = edge, position
-        near += 1 if node == i or soonest <= scratch.latest_ms[to] else 0
-        position += 1 if to != came_from else 0
+    number = load(scratch.number, 0)
+    begin, end = paths.indptr[node], paths.indptr[node + 1]
+    behind = 0
     sooner = False
-    for k in range(near):
-        edge, position = scratch.near_edge[k], scratch.near_place[k]
-        to = paths.target[edge]
-        place = paths.line_place[edge] if machines.shared else 0
-        if node == i:
-            leave = departure(rounds, machines, scratch, r, i, position, place)
-        elif machines.shared:
-            leave = arrived + onward_ms(position, place, back, send, line)
-            if machines.relay_wait_ms.size > 1:
-                leave = leave + load(scratch.wait, LANES) * line_wait_ms(machines, node, place)
-        else:
-            leave = arrived + np.float32(position) * step
-        leave = leave + size * paths.ms_per_byte[edge]
-        known = load(scratch.wave_ms, (wave + to) * LANES)
-        # no draw is shorter than the base delay, so most edges need none
-        if any_lane(leave + paths.base_ms[edge] * law.least < known):
-            threshold = spread(paths.loss[edge] * _LOSS_SCALE)
-            crossing, sender = spread_int(np.uint32(edge)), spread_int(np.uint32(i))
-            even, odd = draw_pair(k0, k1, crossing, sender)
-            bits = odd if i & 1 else even
-            travel, extra, _ = hop_delay(bits, k0, k1, crossing, sender, spread(paths.base_ms[edge]), threshold, law)
-            time = leave + (travel + extra)
-            if any_lane(time < known):
-                time = lesser(time, known)
-                store(scratch.wave_ms, (wave + to) * LANES, time)
-                scratch.latest_ms[to] = highest(time - start)
-                scratch.moved_on[to] = 0
-                sooner = True
+    for first in range(begin, end, LANES):
+        # of sixteen neighbours at once whom it may reach sooner; no copy goes back
+        targets = load(scratch.edge_to, first)
+        in_row = mask_bits(number < spread_int(np.uint32(end - first)))
+        turn = lowest_bit(mask_bits(targets == spread_int(np.uint32(came_from))) & in_row)
+        place = add_mask(number + np.uint32(first - begin - behind - 1), number <= spread_int(np.uint32(turn)))
+        soonest = spread(earliest) + to_float(place) * least_step + load(scratch.edge_ms, first)
+        near = in_row
+        if node != i:
+            near &= mask_bits(soonest <= gather(scratch.latest_ms, targets))
+        while near != 0:
+            k = lowest_bit(near)
+            near &= near - 1
+            edge, position = first + k, first - begin + k - behind - (1 if k > turn else 0)
+            place_on_line = paths.line_place[edge] if machines.shared else 0
+            if node == i:
+                leave = departure(rounds, machines, scratch, r, i, position, place_on_line)
+            elif machines.shared:
+                leave = arrived + onward_ms(position, place_on_line, back, send, line)
+                if machines.relay_wait_ms.size > 1:
+                    leave = leave + load(scratch.wait, LANES) * line_wait_ms(machines, node, place_on_line)
+            else:
+                leave = arrived + np.float32(position) * step
+            leave = leave + size * paths.ms_per_byte[edge]
+            sooner |= _comes_sooner(paths, law, scratch, k0, k1, i, edge, leave, wave)
+        behind += 1 if turn < LANES else 0
     return sooner
 
 
@@ -177,7 +196,13 @@ def flood(rounds, paths, law, machines, scratch, r, begin, end):
 
     What comes to a node from senders that follow one another lies together in memory, so several waves are written there at once.
     """
-    n = machines.in_ms_per_byte.size
+    n, edges = machines.in_ms_per_byte.size, paths.target.size
+    for edge in range(edges + LANES):
+        known = edge < edges
+        scratch.edge_to[edge] = paths.target[edge] if known else 0
+        scratch.edge_ms[edge] = rounds.bytes[r] * paths.ms_per_byte[edge] + paths.base_ms[edge] * law.least if known else 0.0
+    for lane in range(LANES):
+        scratch.number[lane] = lane
     for s in range(begin, end):
         _flood_from(rounds, paths, law, machines, scratch, r, rounds.senders[s], (s - begin) * n)
     for node in range(n):

@@ -244,6 +244,31 @@ def count_floods(sources, relays, last_edge, passed, back):
                 back[edge] += 1
 
 
+@inlined
+def _ascending(values, keys, places, counts):
+    """Row of `places`, shape (2, size), that then holds those of the values, inf among them, in ascending order.
+
+    They are sorted by the digits of where they lie between the ends, then by insertion.
+    """
+    size, low, high = values.size, np.float32(np.inf), np.float32(-np.inf)
+    for s in range(size):
+        low = min(low, values[s])
+        high = max(high, values[s] if values[s] < np.inf else high)
+    most = np.float32((1 << 2 * _DIGIT_BITS) - 1)
+    scale = most / (high - low) if high > low else np.float32(0.0)
+    for s in range(size):
+        places[0, s] = s
+        keys[s] = np.uint32(min((values[s] - low) * scale, most) if values[s] < np.inf else most)
+    row = order_by_bits(keys, places, size, counts, _DIGIT_BITS)
+    for k in range(1, size):
+        place, at = places[row, k], k
+        while at > 0 and values[places[row, at - 1]] > values[place]:
+            places[row, at] = places[row, at - 1]
+            at -= 1
+        places[row, at] = place
+    return row
+
+
 @kernel
 def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms):
     """Waiting of one round's messages in the FIFO queue of each of the nodes begin .. end - 1.
@@ -265,9 +290,7 @@ def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms
         [source * n + node] filled for these nodes, 0 where the message does not come.
     """
     n, size = start_ms.size, senders.size
-    arrivals = np.empty((_TOGETHER, size), np.float32)
-    # of numbers that are not negative, bits and values have one order
-    bits = arrivals.view(np.uint32)
+    arrivals, keys = np.empty((_TOGETHER, size), np.float32), np.empty(size, np.uint32)
     places, counts = np.empty((2, size), np.int32), np.empty(1 << _DIGIT_BITS, np.int64)
     for first in range(begin, end, _TOGETHER):
         last = min(first + _TOGETHER, end)
@@ -277,9 +300,7 @@ def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms
                 arrivals[node - first, s] = start_ms[senders[s]] + distance_ms[row + node]
         for node in range(first, last):
             came = arrivals[node - first]
-            for s in range(size):
-                places[0, s] = s
-            ordered = order_by_bits(bits[node - first], places, size, counts, _DIGIT_BITS)
+            ordered = _ascending(came, keys, places, counts)
             free = np.float32(0.0)
             for k in range(size):
                 s = places[ordered, k]

@@ -238,10 +238,12 @@ class Scratch(NamedTuple):
     """(n,) when gossiping: whether a node has passed the message on since that came to it sooner than before."""
     latest_ms: Floats
     """(n,) when gossiping: the last of the lanes' arrivals there, from when the source sent."""
-    near_edge: NDArray[np.int64]
-    """(n + 1,) when gossiping: edges over which a node may pass the message on sooner than it comes there, in their order."""
-    near_place: NDArray[np.int64]
-    """(n + 1,) when gossiping: places of their copies among those that the node sends."""
+    edge_to: NDArray[np.uint32]
+    """(m + 16,) when gossiping: node at the end of a directed edge, then zeros."""
+    edge_ms: Floats
+    """(m + 16,) when gossiping: the least time that a copy of a message of the round takes over it, then zeros."""
+    number: NDArray[np.uint32]
+    """(16,): the lanes' numbers."""
     flood_ms: Floats
     """(n * n * 16,) when gossiping: [receiver, source] arrival of each message."""
     lane: Floats

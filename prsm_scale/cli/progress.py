@@ -46,7 +46,7 @@ class ProgressLines:
 
     def begin(self, name: str, total: int) -> None:
         """Add the line of a run of so many scenarios."""
-        self._lines[name] = self._bar.add_task("", total=total, told=f"{name}0/{total} scenarios")
+        self._lines[name] = self._bar.add_task("", total=total, told=f"{_named(name)}0/{total} scenarios")
 
     def tell(self, name: str, progress: Progress) -> None:
         """Tell what a run reports, after its name."""
@@ -59,7 +59,7 @@ class ProgressLines:
             self._lines[name],
             completed=progress.done + progress.share,
             total=progress.total,
-            told=f"{name}{told}  {progress.current}",
+            told=f"{_named(name)}{told}  {progress.current}",
         )
 
     def end(self, name: str) -> None:
@@ -91,6 +91,10 @@ class ProgressLine:
             self._lines.announce(self._announcement)
             self._announcement = ""
         self._lines.tell("", progress)
+
+
+def _named(name: str) -> str:
+    return f"{name}  " if name else ""
 
 
 def _clock(seconds: float) -> str:

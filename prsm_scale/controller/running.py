@@ -26,6 +26,7 @@ from prsm_scale.store import RunStore, frame
 if TYPE_CHECKING:
     import pandas as pd
 
+
 class Switch(Protocol):
     """What is set once the caller wants a test to stop: an Event of `threading` or of `multiprocessing`."""
 

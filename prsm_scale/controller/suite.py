@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Event
+from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import RawValue
+from multiprocessing.synchronize import Lock
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prsm_scale.controller.config import ScalingTestConfig
 from prsm_scale.errors import PrsmScaleError
@@ -26,6 +27,7 @@ from prsm_scale.progress import Progress
 
 if TYPE_CHECKING:
     from prsm_scale.controller.result import ScalingTestResult
+    from prsm_scale.controller.running import Switch
 
 _MOST_PROCESSES = 4
 """Processes at most; where there are more processors, each has several threads."""
@@ -99,7 +101,7 @@ def _weight(task: Task) -> int:
     return sum(nodes**2 for nodes in config.node_counts) * len(config.network_conditions) * len(config.byzantine_ratios)
 
 
-def _attempt(task: Task, threads: int, told: Told, cancel: Event | None = None) -> Ended:
+def _attempt(task: Task, threads: int, told: Told, cancel: Switch | None = None) -> Ended:
     from prsm_scale.controller import running
     from prsm_scale.controller.files import save_result
 
@@ -122,23 +124,38 @@ def _attempt(task: Task, threads: int, told: Told, cancel: Event | None = None) 
     return Ended(config, result, file)
 
 
-def _in_processes(tasks: Sequence[Task], processes: int, threads: int, told: Told) -> Generator[Ended]:
+class _Flag:
+    """A switch that processes share, without a lock that one of them might hold as it is ended from outside."""
+
+    def __init__(self, shared: Any) -> None:
+        self._shared = shared
+
+    def set(self) -> None:
+        self._shared.value = True
+
+    def is_set(self) -> bool:
+        return bool(self._shared.value)
+
+
+def _in_processes(tasks: Sequence[Task], processes: int, threads: int, told: Told) -> Iterator[Ended]:
     # a process that is forked would hold copies of locks that threads of this one may have taken
     context = multiprocessing.get_context("spawn")
-    reports: SimpleQueue[tuple[str, Progress] | None] = context.SimpleQueue()
-    cancel = context.Event()
-    listener = threading.Thread(target=_listen, args=(reports, told), daemon=True)
+    cancel = _Flag(RawValue("b", False))
+    reader, writer = context.Pipe(duplex=False)
+    listener = threading.Thread(target=_listen, args=(reader, told), daemon=True)
     listener.start()
-    pool = ProcessPoolExecutor(processes, context, _begin_process, (reports, cancel))
+    pool = ProcessPoolExecutor(processes, context, _begin_process, (writer, context.Lock(), cancel))
     try:
         with _interrupts_held():
             under_way = {pool.submit(_attempt_here, task, threads): task for task in tasks}
+        # the processes hold that end of the pipe: however they end, with the last of them nothing more is to come
+        writer.close()
         for future in as_completed(under_way):
             yield _ended(future, under_way[future].config)
     finally:
         cancel.set()
+        writer.close()
         pool.shutdown(cancel_futures=True)
-        reports.put(None)
         listener.join()
 
 
@@ -163,20 +180,22 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _listen(reports: SimpleQueue[tuple[str, Progress] | None], told: Told) -> None:
-    while (report := reports.get()) is not None:
-        told(*report)
+def _listen(reader: Connection, told: Told) -> None:
+    with suppress(EOFError):
+        while True:
+            told(*reader.recv())
 
 
 # In the processes.
 
-_reports: SimpleQueue[tuple[str, Progress] | None]
-_cancel: Event
+_writer: Connection
+_writing: Lock
+_cancel: _Flag
 
 
-def _begin_process(reports: SimpleQueue[tuple[str, Progress] | None], cancel: Event) -> None:
-    global _reports, _cancel
-    _reports, _cancel = reports, cancel
+def _begin_process(writer: Connection, writing: Lock, cancel: _Flag) -> None:
+    global _writer, _writing, _cancel
+    _writer, _writing, _cancel = writer, writing, cancel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -194,7 +213,8 @@ def _attempt_here(task: Task, threads: int) -> Ended:
     def tell(name: str, progress: Progress) -> None:
         nonlocal last
         if progress.done == progress.total or time.monotonic() - last >= _BETWEEN_REPORTS_S:
-            _reports.put((name, progress))
+            with _writing:
+                _writer.send((name, progress))
             last = time.monotonic()
 
     return _attempt(task, threads, tell, _cancel)

@@ -45,12 +45,16 @@ def stored(folder: str = "scaling_test_results") -> set[str]:
     return {stem.removeprefix("scaling_test_").rsplit("_", 2)[0] for stem in stems}
 
 
-def test_a_suite(three: list[ScalingTestConfig]) -> None:
-    done = invoke("suite")
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_suite(three: list[ScalingTestConfig], threads: str) -> None:
+    """In this process, and in two of its own."""
+    done = invoke("suite", "--threads", threads)
     assert done.exit_code == 0, done.stderr
     assert stored() == {"first", "second_lan", "second_wan"}
     assert all(name in done.stdout for name in ("first", "second_lan", "second_wan", "best n", "what helped most"))
-    assert "2/3 second_lan: 6 scenarios" in done.stderr
+    begun = [line.split()[1].rstrip(":") for line in done.stderr.splitlines() if "6 scenarios" in line]
+    assert sorted(begun) == ["first", "second_lan", "second_wan"]
+    assert all(f"{place}/3 " in done.stderr for place in (1, 2, 3))
 
 
 def test_some_of_a_suite(three: list[ScalingTestConfig]) -> None:
@@ -83,7 +87,7 @@ def test_a_configuration_that_fails_loses_nothing(three: list[ScalingTestConfig]
         return works(config, **how)
 
     monkeypatch.setattr(running, "run_test", run_test)
-    done = invoke("suite")
+    done = invoke("suite", "--threads", "1")
     assert done.exit_code == 4
     assert stored() == {"first", "second_wan"}
     assert "error: second_lan: the disk is full" in done.stderr
@@ -104,7 +108,7 @@ def test_an_interrupted_suite_says_how_to_go_on(three: list[ScalingTestConfig], 
         return works(config, **(how | {"progress": stop}))
 
     monkeypatch.setattr(running, "run_test", run_test)
-    done = invoke("suite")
+    done = invoke("suite", "--threads", "1")
     assert done.exit_code == 130
     assert "interrupted; 1 of 3 configurations are in scaling_test_results" in done.stderr
     assert "prsm-scale suite --only second_lan,second_wan --out scaling_test_results" in done.stderr
@@ -114,7 +118,7 @@ def test_an_interrupted_suite_says_how_to_go_on(three: list[ScalingTestConfig], 
         return works(config, **(how | {"progress": lambda told: scenarios.append(told.total)}))
 
     monkeypatch.setattr(running, "run_test", resumed)
-    assert invoke("suite", "--only", "second_lan,second_wan").exit_code == 0
+    assert invoke("suite", "--only", "second_lan,second_wan", "--threads", "1").exit_code == 0
     assert set(scenarios) <= {6 - 2, 6 - 3, 6} and 6 in scenarios and min(scenarios) < 6  # two are under way together
     assert stored() == {"first", "second_lan", "second_wan"}
 
