@@ -1,4 +1,4 @@
-"""Seconds and peak memory of whole commands, each in a process of its own.
+"""Seconds and peak memory of whole commands, each in a process of its own, with the processes that it starts.
 
 The cold sweep starts with an empty kernel cache and so includes compilation, the cold suite lacks what the sweep has not
 compiled; the warm ones find what these left. Times are those of
@@ -11,9 +11,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
+_BETWEEN_SAMPLES_S = 0.02
 PROGRAM = [sys.executable, "-c", "from prsm_scale.cli import main; main()"]
 
 
@@ -31,13 +35,26 @@ def measure(words: tuple[str, ...], folder: Path) -> Measured:
     child = subprocess.Popen(
         [*PROGRAM, *words], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    _, status, usage = os.wait4(child.pid, 0)
+    peak, watched = 0.0, psutil.Process(child.pid)
+    while (ended := os.wait4(child.pid, os.WNOHANG))[0] == 0:
+        peak = max(peak, _held_mb(watched))
+        time.sleep(_BETWEEN_SAMPLES_S)
     seconds = time.perf_counter() - begun
-    child.returncode = os.waitstatus_to_exitcode(status)
+    child.returncode = os.waitstatus_to_exitcode(ended[1])
     if child.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {child.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Measured(seconds, usage.ru_maxrss * unit / 2**20)
+    return Measured(seconds, max(peak, ended[2].ru_maxrss * unit / 2**20))
+
+
+def _held_mb(process: psutil.Process) -> float:
+    """Memory of a process and those that it has started."""
+    held = 0.0
+    with suppress(psutil.Error):
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                held += one.memory_info().rss / 2**20
+    return held
 
 
 def report(quick: bool) -> Iterator[str]:

@@ -42,7 +42,7 @@ class Runner:
         most = self.crew.threads
         if system.network.kind == GOSSIP:
             most = max(1, min(most, _SCRATCH_BYTES // (4 * LANES * system.alive.size**2)))
-        tasks = max(1, min(blocks, _PIECES * most))
+        tasks = max(1, min(blocks, _PIECES * most if most > 1 else 1))
         edges = np.linspace(0, blocks, tasks + 1).astype(int) * LANES
         pieces = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
         columns = system.plan.counted_kinds.size
