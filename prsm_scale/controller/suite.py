@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext
 from multiprocessing.sharedctypes import RawValue
 from multiprocessing.synchronize import Lock
 from pathlib import Path
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _MOST_PROCESSES = 4
 """Processes at most; where there are more processors, each has several threads."""
 _BETWEEN_REPORTS_S = 0.1
+
+_CONTEXT = multiprocessing.get_context("spawn")
+"""A process that is forked would hold copies of locks that threads of this one may have taken."""
 
 Told = Callable[[str, Progress], None]
 
@@ -88,8 +92,9 @@ def run_tasks(tasks: Sequence[Task], threads: int | None, told: Told) -> Generat
     threads = threads or os.cpu_count() or 1
     largest_first = sorted(tasks, key=_weight, reverse=True)
     processes = min(threads, len(tasks), _MOST_PROCESSES)
-    if processes > 1:
-        yield from _in_processes(largest_first, processes, threads // processes, told)
+    ties = _Ties.made(_CONTEXT) if processes > 1 else None
+    if ties is not None:
+        yield from _in_processes(largest_first, processes, threads // processes, told, ties)
         return
     for task in largest_first:
         yield _attempt(task, threads, told)
@@ -137,24 +142,38 @@ class _Flag:
         return bool(self._shared.value)
 
 
-def _in_processes(tasks: Sequence[Task], processes: int, threads: int, told: Told) -> Iterator[Ended]:
-    # a process that is forked would hold copies of locks that threads of this one may have taken
-    context = multiprocessing.get_context("spawn")
-    cancel = _Flag(RawValue("b", False))
-    reader, writer = context.Pipe(duplex=False)
-    listener = threading.Thread(target=_listen, args=(reader, told), daemon=True)
+@dataclass(frozen=True, eq=False)
+class _Ties:
+    """What processes share with the one that began them."""
+
+    reader: Connection
+    writer: Connection
+    writing: Lock
+    cancel: _Flag
+
+    @classmethod
+    def made(cls, context: SpawnContext) -> _Ties | None:
+        """Make them; None where the system has no semaphores or shared memory, as some containers have none."""
+        try:
+            return cls(*context.Pipe(duplex=False), context.Lock(), _Flag(RawValue("b", False)))
+        except (ImportError, OSError):
+            return None
+
+
+def _in_processes(tasks: Sequence[Task], processes: int, threads: int, told: Told, ties: _Ties) -> Iterator[Ended]:
+    listener = threading.Thread(target=_listen, args=(ties.reader, told), daemon=True)
     listener.start()
-    pool = ProcessPoolExecutor(processes, context, _begin_process, (writer, context.Lock(), cancel))
+    pool = ProcessPoolExecutor(processes, _CONTEXT, _begin_process, (ties.writer, ties.writing, ties.cancel))
     try:
         with _interrupts_held():
             under_way = {pool.submit(_attempt_here, task, threads): task for task in tasks}
         # the processes hold that end of the pipe: however they end, with the last of them nothing more is to come
-        writer.close()
+        ties.writer.close()
         for future in as_completed(under_way):
             yield _ended(future, under_way[future].config)
     finally:
-        cancel.set()
-        writer.close()
+        ties.cancel.set()
+        ties.writer.close()
         pool.shutdown(cancel_futures=True)
         listener.join()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import prsm_scale.controller.suite as suite
 from prsm_scale.controller.config import ScalingTestConfig
 from prsm_scale.controller.suite import Ended, Task, run_tasks
 from prsm_scale.progress import Progress
@@ -43,6 +44,16 @@ def test_processes_find_the_same(tmp_path: Path) -> None:
     assert str(results(apart)) == str(dict(sorted(results(here).items(), key=lambda one: list(results(apart)).index(one[0]))))
     assert sorted(one.file for one in apart if one.file) == sorted((tmp_path / "apart").glob("*.json"))
     assert not list(tmp_path.glob("*/*.partial"))
+
+
+def test_where_processes_can_share_nothing_this_one_does_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError("no shared memory")
+
+    monkeypatch.setattr(suite, "RawValue", refuse)
+    monkeypatch.setattr(suite, "_in_processes", refuse)
+    ended = list(run_tasks(tasks(tmp_path, QUICK | {"node_counts": [4]}, QUICK | {"node_counts": [7]}), 2, told_nothing))
+    assert [one.config.name for one in ended if one.result is not None] == ["c1", "c0"]
 
 
 def test_an_error_is_that_of_its_configuration(tmp_path: Path) -> None:
