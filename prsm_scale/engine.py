@@ -245,9 +245,9 @@ class _Job:
         if len(self.shorter) < _IDLE_PLACES:
             number = np.arange(min(part.operation.size, LANES if self.varied else _IDLE), dtype=np.uint32)
             replicate = np.full(number.size, part.replicate[0], np.uint32)
-            idle = self.runner.run(self.places[place].idle, replicate, number, lambda *_: None)
-            self.shorter.append(_mean_of_finite(idle.flight_ms) / loaded)
-            return self.shorter[-1] * loaded
+            idle = _mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
+            self.shorter += [idle / loaded] if np.isfinite(idle) else []
+            return idle
         return float(np.mean(self.shorter)) * loaded
 
     def capacity(self) -> tuple[Capacity, Operations]:

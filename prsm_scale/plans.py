@@ -111,8 +111,20 @@ def lay_foundation(scenario: Any) -> Foundation:
 
 def at_rest(scenario: Any) -> Any:
     """The scenario without faults and load: the same for all shares of faulty replicas, and all rates."""
-    calm = {"byzantine_ratio": 0.0, "placement": "random", "rate": 0.0, "clients": None, "primary_policy": PrimaryPolicy.STABLE}
-    return scenario.but(**calm, behaviour="silent", view_timeout_ms=None, client_timeout_ms=None)
+    still = scenario.model_copy(
+        update={
+            "byzantine_ratio": 0.0,
+            "placement": "random",
+            "rate": 0.0,
+            "clients": None,
+            "primary_policy": PrimaryPolicy.STABLE,
+            "behaviour": "silent",
+            "view_timeout_ms": None,
+            "client_timeout_ms": None,
+        }
+    )
+    still.__dict__.pop("scenario_id", None)  # worked out once, for the other
+    return still
 
 
 def make_plan(scenario: Any) -> Plan:

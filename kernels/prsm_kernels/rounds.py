@@ -117,7 +117,7 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave
     n = machines.in_ms_per_byte.size
     size, send = rounds.bytes[r], rounds.send_ms[r * n + node]
     arrived = _onward_from(rounds, paths, machines, scratch, r, i, node, wave)
-    came_from, back = -1, -1
+    came_from, back = n, -1
     if node != i:
         came_from = paths.source[paths.last_edge[i * n + node]]
         back = line_place_back(paths, machines, node, came_from)
@@ -138,7 +138,8 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave
         targets = load(scratch.edge_to, first)
         in_row = mask_bits(number < spread_int(np.uint32(end - first)))
         turn = lowest_bit(mask_bits(targets == spread_int(np.uint32(came_from))) & in_row)
-        place = add_mask(number + np.uint32(first - begin - behind - 1), number <= spread_int(np.uint32(turn)))
+        past = add_mask(spread_int(_ZERO), spread_int(np.uint32(turn)) < number)
+        place = number + np.uint32(first - begin - behind) - past
         soonest = spread(earliest) + to_float(place) * least_step + load(scratch.edge_ms, first)
         near = in_row
         if node != i:

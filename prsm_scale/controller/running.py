@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Switch(Protocol):
-    """What is set once the caller wants a test to stop: an Event of `threading` or of `multiprocessing`."""
+    """What is set once the caller wants a test to stop: an Event, or what processes share."""
 
     def is_set(self) -> bool:
         """Whether that is so."""

@@ -53,6 +53,17 @@ def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
     assert edges == [16, 56]
 
 
+def test_a_scenario_keeps_its_graph_whatever_becomes_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "graph.graphml"
+    nx.write_graphml(nx.cycle_graph(8), file)
+    scenario = ps.Scenario(topology=str(file), nodes="file", dissemination="gossip")
+    nx.write_graphml(nx.complete_graph(8), file)
+    assert make_plan(scenario).graph.indices.size == 16
+    file.unlink()
+    plans._plans = Latest(2)
+    assert make_plan(scenario).graph.indices.size == 16
+
+
 def test_results_do_not_depend_on_what_is_kept() -> None:
     scenario = ps.Scenario(nodes=25, topology="mesh", byzantine_ratio=0.2, operations=64)
     after_others = [simulate_scenario(scenario.but(**changes)) for changes in ({"rate": 0.0}, {"byzantine_ratio": 0.1}, {})][-1]
