@@ -36,12 +36,16 @@ from prsm_scale.views import serving_views
 MOST_MESSAGES = 1_000_000_000
 _MOST_PLACES, _PLACEMENTS = 64, 1000
 """Placements of faulty replicas that are simulated at most for the sake of precision, and that are looked at without."""
-_OVERLOADED, _STARTS = 2 * LANES, 16
-"""Operations of a system that is offered more than it can do, and times in the test at which each is taken to start."""
+_STARTS = 16
+"""Times in the test at which each operation is taken to start where a system is offered more than it can do."""
+_GROUPS, _FEW = 8, 4
+"""Groups of operations whose starts together are spread evenly over the test: of sixteen, or of few where these take long."""
+_LONG = 300_000_000
+"""Messages, as `message_cost` counts them, from which on that is so."""
 _IDLE, _IDLE_PLACES = 8 * LANES, 8
 """Operations that tell how long one fills its place in the window of an idle system, and placements of faults that do."""
-_TOGETHER = 4
-"""Operations whose starts together are spread evenly over the test."""
+_NEAR = 0.8
+"""Share of the bound that others set from which on a window may be one: above capacity few operations are at hand to tell."""
 _COPY = 1 << 20
 """Added to an operation's number for each further start."""
 _PLACE_MESSAGES = 2_400_000
@@ -109,7 +113,7 @@ class _Job:
         self.per_ms = plan.scenario.proposals_per_ms
         self.places: list[Place] = []
         self.parts: list[Operations] = []
-        self.starts, self.each = 1, LANES
+        self.starts, self.together, self.each = 1, LANES, LANES
         self.shorter: list[float] = []
 
     @property
@@ -129,8 +133,12 @@ class _Job:
 
     def clusters(self, operations: Operations) -> NDArray[np.int64]:
         """Number of the independent group of each operation: those that share their strata, or the whole replicate."""
-        replicate, together = operations.replicate.astype(np.int64), LANES if self.starts == 1 else _TOGETHER
-        return replicate if self.varied else replicate << 32 | (operations.operation % _COPY // together).astype(np.int64)
+        replicate, number = operations.replicate.astype(np.int64), (operations.operation % _COPY).astype(np.int64)
+        if self.varied:
+            return replicate
+        # those of a group are as far apart as can be, so that strata of waits, of which sixteen have one each, are spread over it
+        apart = LANES // self.together
+        return replicate << 32 | (number // LANES * apart + number % apart)
 
     def _make_places(self, count: int) -> None:
         """Make the first so many places, one for all where faulty replicas do not differ; waits follow from the first one's."""
@@ -176,8 +184,9 @@ class _Job:
         self._make_places(scenario.replicates)
         if self.per_ms * max(mean_demands(self.works).values()) >= 1.0:
             # a backlog grows for as long as the test lasts, and with it latency: that is hardly about how messages travel
-            self.starts = _STARTS
-            count = LANES * scenario.replicates if self.varied else _OVERLOADED
+            cheap = _GROUPS * LANES * message_cost(self.places[0].system) <= _LONG
+            self.starts, self.together = _STARTS, LANES if cheap and not self.varied else _FEW
+            count = LANES * scenario.replicates if self.varied else _GROUPS * self.together
             self.tick(0, count)
             self.extend(count)
             return
@@ -238,17 +247,22 @@ class _Job:
         It bounds the capacity by what it is in an idle system; where even with waiting it is no bound, that is not looked into.
         Of many placements the first few tell how much shorter it is there.
         """
-        loaded = _mean_of_finite(part.flight_ms)
-        busy = self.places[place].system.machines.busy > 0.0
-        if not busy or loaded <= busiest_ms * self.plan.scenario.window or np.isinf(loaded):
+        loaded, bound = _mean_of_finite(part.flight_ms), busiest_ms * self.plan.scenario.window
+        if self.places[place].system.machines.busy <= 0.0 or loaded <= bound or np.isinf(loaded):
             return loaded
-        if len(self.shorter) < _IDLE_PLACES:
-            number = np.arange(min(part.operation.size, LANES if self.varied else _IDLE), dtype=np.uint32)
-            replicate = np.full(number.size, part.replicate[0], np.uint32)
-            idle = _mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
-            self.shorter += [idle / loaded] if np.isfinite(idle) else []
-            return idle
-        return float(np.mean(self.shorter)) * loaded
+        if len(self.shorter) >= _IDLE_PLACES:
+            return float(np.mean(self.shorter)) * loaded
+
+        def measured(count: int) -> float:
+            number = np.arange(count, dtype=np.uint32)
+            replicate = np.full(count, part.replicate[0], np.uint32)
+            return _mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
+
+        idle = measured(min(part.operation.size, LANES if self.varied else _IDLE))
+        if self.starts > 1 and not self.varied and idle > _NEAR * bound:
+            idle = measured(_IDLE)
+        self.shorter += [idle / loaded] if np.isfinite(idle) else []
+        return idle
 
     def capacity(self) -> tuple[Capacity, Operations]:
         """What the systems can do, on average, and the operations with the backlog of a system that is offered more."""
@@ -263,7 +277,7 @@ class _Job:
             finite = {name: value for name, value in demand.items() if np.isfinite(value)}
             name = max(finite, key=lambda key: finite[key])
             bound = finite[name]
-            parts[place] = _with_backlog(self.plan, part, self.per_ms * bound, self.starts)
+            parts[place] = _with_backlog(self.plan, part, self.per_ms * bound, self.starts, self.together)
             ended = float(np.isfinite(parts[place].latency_ms).mean())
             in_time = float((parts[place].latency_ms <= scenario.operation_timeout_ms).mean())
             most.append(0.0 if ended == 0.0 else ended / bound if bound > 0.0 else np.inf)
@@ -283,7 +297,7 @@ def _mean_of_finite(values: NDArray[np.float64]) -> float:
     return float(finite.mean()) if finite.size else np.inf
 
 
-def _with_backlog(plan: Plan, operations: Operations, rho: float, starts: int) -> Operations:
+def _with_backlog(plan: Plan, operations: Operations, rho: float, starts: int, together: int) -> Operations:
     """Above capacity the backlog grows for the test's duration, and each operation waits for what it finds.
 
     Each operation starts as often as told, and the starts of some operations together are spread evenly over the test.
@@ -291,9 +305,10 @@ def _with_backlog(plan: Plan, operations: Operations, rho: float, starts: int) -
     if rho <= 1.0:
         return operations
     scenario, count = plan.scenario, operations.operation.size
-    together = count if starts == 1 else _TOGETHER
+    apart = LANES // together
+    together, place = (count, np.arange(count)) if starts == 1 else (together, np.arange(count) // apart % together)
     times = starts * together
-    turn = np.add.outer(np.arange(starts) * together, np.arange(count) % together).ravel()
+    turn = np.add.outer(np.arange(starts) * together, place).ravel()
     start = (turn * stride(times) % times + 0.5) / times
     operations = join([replace(operations, operation=operations.operation + np.uint32(again * _COPY)) for again in range(starts)])
     behind = (scenario.warmup_s + start * scenario.duration_s) * 1000.0 * (rho - 1.0)
