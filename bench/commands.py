@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,16 +36,24 @@ def measure(words: tuple[str, ...], folder: Path) -> Measured:
     child = subprocess.Popen(
         [*PROGRAM, *words], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    peak, watched = 0.0, psutil.Process(child.pid)
-    while (ended := os.wait4(child.pid, os.WNOHANG))[0] == 0:
-        peak = max(peak, _held_mb(watched))
-        time.sleep(_BETWEEN_SAMPLES_S)
+    ended, held_mb = threading.Event(), [0.0]
+    watch = threading.Thread(target=_watch, args=(psutil.Process(child.pid), ended, held_mb))
+    watch.start()
+    _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - begun
-    child.returncode = os.waitstatus_to_exitcode(ended[1])
+    ended.set()
+    watch.join()
+    child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {child.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Measured(seconds, max(peak, ended[2].ru_maxrss * unit / 2**20))
+    return Measured(seconds, max(*held_mb, usage.ru_maxrss * unit / 2**20))
+
+
+def _watch(process: psutil.Process, ended: threading.Event, held_mb: list[float]) -> None:
+    """Note what a process and those that it starts hold, until it has ended."""
+    while not ended.wait(_BETWEEN_SAMPLES_S):
+        held_mb.append(_held_mb(process))
 
 
 def _held_mb(process: psutil.Process) -> float:

@@ -61,7 +61,7 @@ class Meter:
 
     def __init__(self, scenarios: Sequence[Scenario], report: Report | None) -> None:
         self.report = report
-        self.total, self.weight = len(scenarios), sum(map(_weight, scenarios))
+        self.total, self.weight = len(scenarios), sum(weight(one.nodes) for one in scenarios)
         self.begun = time.perf_counter()
         self.done, self.messages, self.passed = 0, 0, 0.0
         self.under_way: list[Gauge] = []
@@ -92,7 +92,7 @@ class Gauge:
     """What a scenario that is under way tells its `Meter`."""
 
     def __init__(self, meter: Meter, scenario: Scenario) -> None:
-        self.meter, self.name, self.weight = meter, label(scenario), _weight(scenario)
+        self.meter, self.name, self.weight = meter, label(scenario), weight(scenario.nodes)
         self.operations, self.needed, self.messages = 0, 1, 0
 
     @property
@@ -119,6 +119,6 @@ class Gauge:
             meter.tell(self.name)
 
 
-def _weight(scenario: Scenario) -> float:
-    """How long a scenario takes, beside others."""
-    return float(scenario.nodes) ** 2
+def weight(nodes: int) -> float:
+    """How long a scenario of so many replicas takes, beside others."""
+    return float(nodes) ** 2

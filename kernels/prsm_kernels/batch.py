@@ -10,7 +10,7 @@ from .codes import AMONG_REPLICAS, GOSSIP, TO_ALL, TO_CLIENT, TO_PRIMARY, VIEW_C
 from .lanes import LANES, lesser, load, select, spread, spread_int, store
 from .quorum import kth_smallest
 from .rng import threefry2x32
-from .rounds import WAVES, flood, hosted, receive, share_downlinks, wait_factor
+from .rounds import WAVES, flood, hosted, line_up_edges, receive, share_downlinks, wait_factor
 from .trace import add_queueing, begin_walk_back, step_back
 from .types import Machines, Paths, Rounds, Scratch
 
@@ -65,21 +65,14 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines, spare: Scratc
         "hosted_ms": block if machines.shared else LANES, "downlink_ms": block, "core_ms": block * machines.cores,
         "carry_ms": max(block * capacity, LANES), "row_ms": longest * LANES, "sorted_ms": longest * LANES,
         "critical_ms": count * block, "committed_ms": block, "wave_ms": WAVES * whole, "latest_ms": n if flooding else 1,
-        "flood_ms": whole * n, "lane": 4 * LANES, "wait": 2 * LANES, "moved": LANES,
-        "edge_ms": edges,
+        "flood_ms": whole * n, "lane": 4 * LANES, "wait": 2 * LANES, "moved": LANES, "edge_ms": edges,
     }  # fmt: skip
-    words = {
-        "keys": 7 * LANES,
-        "critical": count * block,
-        "ids": 2 * LANES,
-        "counts": 2 * LANES,
-        "edge_to": edges,
-        "number": LANES,
-    }
+    words = {"keys": 7 * LANES, "critical": count * block, "ids": 2 * LANES, "counts": 2 * LANES, "edge_to": edges}
     bursts = count * int(np.bincount(machines.host).max())
     places = {"client": LANES, "bursts": bursts, "root": LANES, "leaf": LANES, "node": LANES}
     flags = {"queued": count * n, "moved_on": n if flooding else 1}
     arrays = {"progress": np.zeros(4, np.int64), "carried": np.zeros(n, np.int32), "at": np.full(LANES + 1, n, np.int64)}
+    arrays["number"] = np.arange(LANES, dtype=np.uint32)
     for sizes, kind in ((floats, np.float32), (words, np.uint32), (places, np.int64), (flags, np.uint8)):
         for name, size in sizes.items():
             old = getattr(spare, name, None)
@@ -111,7 +104,7 @@ def set_key(batch, scratch, start, index, at, group):
 
 
 @inlined
-def _begin_round(rounds, paths, machines, batch, scratch, start, r):
+def _begin_round(rounds, paths, law, machines, batch, scratch, start, r):
     """Copy each replica's state to the next row, so that those the round leaves out keep it, and send."""
     n = machines.in_ms_per_byte.size
     set_key(batch, scratch, start, r, 0, False)
@@ -128,6 +121,8 @@ def _begin_round(rounds, paths, machines, batch, scratch, start, r):
             store(scratch.done_ms, at, load(scratch.done_ms, ((rounds.base[r] + 1) * n + i) * LANES) + rounds.timer_ms[r])
         store(scratch.done_ms, at + n * LANES, load(scratch.done_ms, at))
         store(scratch.critical, at, spread_int(np.uint32(i)))
+    if paths.kind == GOSSIP and rounds.kind[r] == AMONG_REPLICAS:
+        line_up_edges(rounds, paths, law, scratch, r)
     if rounds.kind[r] != TO_PRIMARY and rounds.kind[r] != TO_ALL:
         depart(rounds, paths, machines, scratch, r)
 
@@ -226,7 +221,7 @@ def simulate(rounds, paths, law, machines, batch, scratch, budget):
         if progress[STAGE] == _BEGIN:
             if r == 0:
                 _begin_block(machines, batch, scratch, start)
-            _begin_round(rounds, paths, machines, batch, scratch, start, r)
+            _begin_round(rounds, paths, law, machines, batch, scratch, start, r)
             progress[STAGE] = _FLOOD
             progress[POSITION] = rounds.sender_at[r]
         senders = rounds.sender_at[r + 1] - rounds.sender_at[r]

@@ -72,6 +72,16 @@ def wait_factor(keys, busy, where):
 
 
 @inlined
+def line_up_edges(rounds, paths, law, scratch, r):
+    """List where edges lead and the least time that a copy of round r takes over them, with room to read past the last."""
+    edges = paths.target.size
+    for edge in range(edges + LANES):
+        known = edge < edges
+        scratch.edge_to[edge] = paths.target[edge] if known else 0
+        scratch.edge_ms[edge] = rounds.bytes[r] * paths.ms_per_byte[edge] + paths.base_ms[edge] * law.least if known else 0.0
+
+
+@inlined
 def _onward_from(rounds, paths, machines, scratch, r, i, node, wave):
     """When `node` can pass sender i's message on."""
     arrived = load(scratch.wave_ms, (wave + node) * LANES)
@@ -197,13 +207,7 @@ def flood(rounds, paths, law, machines, scratch, r, begin, end):
 
     What comes to a node from senders that follow one another lies together in memory, so several waves are written there at once.
     """
-    n, edges = machines.in_ms_per_byte.size, paths.target.size
-    for edge in range(edges + LANES):
-        known = edge < edges
-        scratch.edge_to[edge] = paths.target[edge] if known else 0
-        scratch.edge_ms[edge] = rounds.bytes[r] * paths.ms_per_byte[edge] + paths.base_ms[edge] * law.least if known else 0.0
-    for lane in range(LANES):
-        scratch.number[lane] = lane
+    n = machines.in_ms_per_byte.size
     for s in range(begin, end):
         _flood_from(rounds, paths, law, machines, scratch, r, rounds.senders[s], (s - begin) * n)
     for node in range(n):

@@ -16,7 +16,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnContext
 from multiprocessing.sharedctypes import RawValue
 from multiprocessing.synchronize import Lock
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from prsm_scale.controller.config import ScalingTestConfig
 from prsm_scale.errors import PrsmScaleError
-from prsm_scale.progress import Progress
+from prsm_scale.progress import Progress, weight
 
 if TYPE_CHECKING:
     from prsm_scale.controller.result import ScalingTestResult
@@ -92,7 +91,7 @@ def run_tasks(tasks: Sequence[Task], threads: int | None, told: Told) -> Generat
     threads = threads or os.cpu_count() or 1
     largest_first = sorted(tasks, key=_weight, reverse=True)
     processes = min(threads, len(tasks), _MOST_PROCESSES)
-    ties = _Ties.made(_CONTEXT) if processes > 1 else None
+    ties = _Ties.made() if processes > 1 else None
     if ties is not None:
         yield from _in_processes(largest_first, processes, threads // processes, told, ties)
         return
@@ -100,10 +99,10 @@ def run_tasks(tasks: Sequence[Task], threads: int | None, told: Told) -> Generat
         yield _attempt(task, threads, told)
 
 
-def _weight(task: Task) -> int:
+def _weight(task: Task) -> float:
     """How long a configuration takes, beside others."""
     config = task.config
-    return sum(nodes**2 for nodes in config.node_counts) * len(config.network_conditions) * len(config.byzantine_ratios)
+    return sum(map(weight, config.node_counts)) * len(config.network_conditions) * len(config.byzantine_ratios)
 
 
 def _attempt(task: Task, threads: int, told: Told, cancel: Switch | None = None) -> Ended:
@@ -152,10 +151,10 @@ class _Ties:
     cancel: _Flag
 
     @classmethod
-    def made(cls, context: SpawnContext) -> _Ties | None:
+    def made(cls) -> _Ties | None:
         """Make them; None where the system has no semaphores or shared memory, as some containers have none."""
         try:
-            return cls(*context.Pipe(duplex=False), context.Lock(), _Flag(RawValue("b", False)))
+            return cls(*_CONTEXT.Pipe(duplex=False), _CONTEXT.Lock(), _Flag(RawValue("b", False)))
         except (ImportError, OSError):
             return None
 

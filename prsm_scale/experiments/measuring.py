@@ -7,8 +7,6 @@ mean, is nearly the same in both, so that the ratio of two means is known far be
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,12 +16,12 @@ from numpy.typing import NDArray
 from prsm_scale.capacity import demands
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
+from prsm_scale.latest import Latest
 from prsm_scale.metrics import half_width, infeasible_row, mean_and_error, memory_mb, why_infeasible
 from prsm_scale.outcome import Outcome
 
 Vector = NDArray[np.float64]
 _FEWEST_CLUSTERS: Final = 8
-_MOST_KEPT: Final = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,23 +105,17 @@ class Effect:
     basis: str
 
 
-_known: OrderedDict[str, Measured] = OrderedDict()
-_lock = threading.Lock()
+_known: Latest[str, Measured] = Latest(512)
 
 
 def measure(scenario: Scenario) -> Measured:
     """Simulate a scenario on one thread, or remember what came out when this process did so before."""
-    with _lock:
-        if scenario.scenario_id in _known:
-            _known.move_to_end(scenario.scenario_id)
-            return _known[scenario.scenario_id]
+    return _known.get(scenario.scenario_id, lambda: _measured(scenario))
+
+
+def _measured(scenario: Scenario) -> Measured:
     reason = why_infeasible(scenario)
-    found = Measured(infeasible_row(scenario, reason, memory_mb(scenario)), None, None) if reason else _simulated(scenario)
-    with _lock:
-        _known[scenario.scenario_id] = found
-        while len(_known) > _MOST_KEPT:
-            _known.popitem(last=False)
-    return found
+    return Measured(infeasible_row(scenario, reason, memory_mb(scenario)), None, None) if reason else _simulated(scenario)
 
 
 def _simulated(scenario: Scenario) -> Measured:

@@ -30,7 +30,7 @@ def by_words(system):
 
 @pytest.fixture
 def nothing_known(monkeypatch):
-    monkeypatch.setattr(measuring, "_known", type(measuring._known)())
+    monkeypatch.setattr(measuring, "_known", type(measuring._known)(512))
 
 
 class TestWhereTheoryKnows:
@@ -205,7 +205,7 @@ class TestWhatIsReported:
     def test_the_same_on_any_number_of_threads(self, run, monkeypatch):
         told = []
         for threads in (1, 3):
-            monkeypatch.setattr(measuring, "_known", type(measuring._known)())
+            monkeypatch.setattr(measuring, "_known", type(measuring._known)(512))
             found = ps.recommend(run, threads=threads).to_dict()
             for system in found["systems"]:
                 system["baseline"] = {key: value for key, value in system["baseline"].items() if "second" not in key}
