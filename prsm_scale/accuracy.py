@@ -53,6 +53,7 @@ def regime_of(outcome: Outcome) -> Regime | None:
     ended = outcome.latency_ms[outcome.latency_ms <= outcome.scenario.operation_timeout_ms]
     if outcome.scenario.engine != Engine.ROUNDS or not ended.any():
         return None
-    share = float(np.mean([waited_ms(system) for system in outcome.systems])) / float(ended.mean())
+    waited = float(np.average([waited_ms(system) for system in outcome.systems], weights=outcome.weights))
+    share = waited / float(ended.mean())
     relayed = outcome.systems[0].network.relayed
     return next(regime for regime in REGIMES if regime.relayed == relayed and share <= regime.waited_share)

@@ -269,7 +269,7 @@ def demands(work: Work) -> dict[str, float]:
     return classes
 
 
-def mean_demands(works: Sequence[Work]) -> dict[str, float]:
-    """Demands of each resource class, averaged over replicates."""
+def mean_demands(works: Sequence[Work], weights: Vector | None = None) -> dict[str, float]:
+    """Demands of each resource class, averaged over replicates, all alike by default."""
     each = [demands(work) for work in works]
-    return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+    return {name: float(np.average([one[name] for one in each], weights=weights)) for name in each[0]}

@@ -30,12 +30,17 @@ from prsm_scale.outcome import (
 )
 from prsm_scale.places import Place, stride
 from prsm_scale.plans import Plan, at_rest, make_plan, relay_centrality
+from prsm_scale.strata import ALL, FEWEST, Stratum, operations_of, places_of, strata_of
 from prsm_scale.system import System, build_system
 from prsm_scale.views import serving_views
 
 MOST_MESSAGES = 1_000_000_000
 _MOST_PLACES, _PLACEMENTS = 64, 1000
-"""Placements of faulty replicas that are simulated at most for the sake of precision, and that are looked at without."""
+"""Placements of faulty replicas that are simulated in any case for the sake of precision, and that are looked at without."""
+_PLACES_MESSAGES = 300_000_000
+"""Messages, or what takes as long, up to which further placements are."""
+_PLACE_MESSAGES, _PLACE_COSTS = 500_000, 6
+"""What making a place takes as long as: so many messages, and so many times those of an operation."""
 _STARTS = 16
 """Times in the test at which each operation is taken to start where a system is offered more than it can do."""
 _GROUPS, _FEW = 8, 4
@@ -46,10 +51,10 @@ _IDLE, _IDLE_PLACES = 8 * LANES, 8
 """Operations that tell how long one fills its place in the window of an idle system, and placements of faults that do."""
 _NEAR = 0.8
 """Share of the bound that others set from which on a window may be one: above capacity few operations are at hand to tell."""
+_OF_A_PLACE = 4
+"""Operations of a placement, on average, from which on each has some whatever its stratum's share."""
 _COPY = 1 << 20
 """Added to an operation's number for each further start."""
-_PLACE_MESSAGES = 2_400_000
-"""Messages that take about as long as it takes to make a place."""
 _known_at_rest: Latest[tuple[str, int], NDArray[np.float64]] = Latest(256)
 """Latencies at rest by scenario and number: all shares of faulty replicas of a system have the same."""
 
@@ -99,7 +104,7 @@ def simulate_scenario(scenario: Any, threads: int | Crew | None = None, tick: Pr
     failover = job.failover()
     wall, messages = time.perf_counter() - begun, sum(int(part.sent.sum()) for part in job.parts)
     return Outcome(
-        job.plan, operations, job.clusters(operations), tuple(job.systems), tuple(job.works), capacity, wall, messages, failover
+        job.plan, operations, *job.groups(operations), tuple(job.systems), tuple(job.works), capacity, wall, messages, failover
     )  # fmt: skip
 
 
@@ -113,8 +118,19 @@ class _Job:
         self.per_ms = plan.scenario.proposals_per_ms
         self.places: list[Place] = []
         self.parts: list[Operations] = []
+        self.strata = self._strata()
+        self.stratum: list[int] = []
         self.starts, self.together, self.each = 1, LANES, LANES
-        self.shorter: list[float] = []
+        self.shorter: dict[int, list[float]] = defaultdict(list)
+
+    def _strata(self) -> tuple[Stratum, ...]:
+        """Of placements; all in one where the user asks for fewer placements or operations than tell strata apart."""
+        scenario = self.plan.scenario
+        strata = strata_of(self.plan, scenario.operations or FIRST)
+        if scenario.operations is not None:
+            enough = _OF_A_PLACE * scenario.replicates <= scenario.operations and FEWEST * len(strata) <= scenario.replicates
+            return strata if enough else ALL
+        return strata
 
     @property
     def systems(self) -> list[System]:
@@ -131,23 +147,29 @@ class _Job:
         """Operations simulated so far."""
         return sum(part.operation.size for part in self.parts)
 
-    def clusters(self, operations: Operations) -> NDArray[np.int64]:
-        """Number of the independent group of each operation: those that share their strata, or the whole replicate."""
+    def groups(self, operations: Operations) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Number of the independent group of each operation, those that share their waits or the whole placement; its stratum."""
         replicate, number = operations.replicate.astype(np.int64), (operations.operation % _COPY).astype(np.int64)
         if self.varied:
-            return replicate
+            return replicate, np.array(self.stratum, np.int64)[replicate]
         # those of a group are as far apart as can be, so that strata of waits, of which sixteen have one each, are spread over it
         apart = LANES // self.together
-        return replicate << 32 | (number // LANES * apart + number % apart)
+        return replicate << 32 | (number // LANES * apart + number % apart), np.zeros_like(replicate)
 
-    def _make_places(self, count: int) -> None:
-        """Make the first so many places, one for all where faulty replicas do not differ; waits follow from the first one's."""
-        if not self.places:
-            self.places.append(Place(self.plan, 0, self.centrality, self.per_ms, self.runner.crew))
-        more = range(len(self.places), count if self.varied else 1)
-        self.places += self.runner.crew.each(
-            lambda k: Place(self.plan, k, self.centrality, self.per_ms, like=self.places[0]), more
-        )
+    def _make_places(self, of: list[int]) -> None:
+        """Make further places, of these strata; waits follow from the first one's."""
+        known = len(self.places)
+        self.stratum += of
+
+        def make(k: int) -> Place:
+            first = self.places[0] if self.places else None
+            crew = None if first else self.runner.crew
+            stratum = self.strata[self.stratum[k]]
+            return Place(self.plan, k, self.centrality, self.per_ms, crew, like=first, stratum=stratum)
+
+        if not known:
+            self.places.append(make(0))
+        self.places += self.runner.crew.each(make, range(len(self.places), len(self.stratum)))
 
     def _run(self, number: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Operations:
         turns = self.places[number].turns(replicate, operation)
@@ -155,53 +177,64 @@ class _Job:
 
     def extend(self, count: int) -> None:
         """Simulate so many further operations."""
-        replicates = self.plan.scenario.replicates
-        if not self.varied:
-            self._make_places(1)
-            index = np.arange(self.done, self.done + count)
-            group = index // LANES
-            operation = group // replicates * LANES + index % LANES
-            self.parts.append(self._run(0, (group % replicates).astype(np.uint32), operation.astype(np.uint32)))
-        else:
-            each = self.each if self.plan.scenario.operations is None else -(-count // replicates)
-            known = len(self.parts)
-            sizes = [min(each, count - begin) for begin in range(0, count, each)][: max(_MOST_PLACES, replicates) - known]
-            self._make_places(known + len(sizes))
+        if self.varied:
+            self._extend_placements(count)
+            return
+        replicates, index = self.plan.scenario.replicates, np.arange(self.done, self.done + count)
+        group = index // LANES
+        operation = group // replicates * LANES + index % LANES
+        self.parts.append(self._run(0, (group % replicates).astype(np.uint32), operation.astype(np.uint32)))
 
-            def run(place: int) -> Operations:
-                number = np.arange(sizes[place - known], dtype=np.uint32)
-                return self._run(place, np.full(number.size, place, np.uint32), number)
+    def _extend_placements(self, count: int) -> None:
+        """Deal operations to strata by their shares, and those of each to its idle placements and as many more as it takes."""
+        known, sizes, more = len(self.parts), dict[int, int](), list[int]()
+        done = np.bincount(self.stratum[:known], [part.operation.size for part in self.parts], len(self.strata))
+        for stratum, due in enumerate(operations_of(self.strata, self.done + count) - done.astype(int)):
+            idle = [k for k in range(known, len(self.places)) if self.stratum[k] == stratum]
+            number = max(len(idle), -(-due // self.each))
+            new = [len(self.places) + len(more) + k for k in range(number - len(idle))]
+            more += [stratum] * len(new)
+            sizes |= {k: due // number + (turn < due % number) for turn, k in enumerate(idle + new)}
+        self._make_places(more)
 
-            self.parts += self.runner.crew.each(run, range(known, known + len(sizes)))
+        def run(place: int) -> Operations:
+            number = np.arange(sizes[place], dtype=np.uint32)
+            return self._run(place, np.full(number.size, place, np.uint32), number)
+
+        self.parts += self.runner.crew.each(run, sorted(sizes))
 
     def to_precision(self) -> None:
         """Simulate as many operations as the scenario asks for or needs."""
-        scenario = self.plan.scenario
-        if scenario.operations is not None:
-            self.tick(0, scenario.operations)
-            self.extend(scenario.operations)
-            return
-        self._make_places(scenario.replicates)
-        if self.per_ms * max(mean_demands(self.works).values()) >= 1.0:
-            # a backlog grows for as long as the test lasts, and with it latency: that is hardly about how messages travel
-            cheap = _GROUPS * LANES * message_cost(self.places[0].system) <= _LONG
-            self.starts, self.together = _STARTS, LANES if cheap and not self.varied else _FEW
-            count = LANES * scenario.replicates if self.varied else _GROUPS * self.together
+        scenario, count = self.plan.scenario, self.plan.scenario.operations
+        if count is not None:
+            self._make_places(places_of(self.strata, min(scenario.replicates, count)) if self.varied else [0])
+            self.each = count
             self.tick(0, count)
             self.extend(count)
             return
+        self._make_places(places_of(self.strata, max(scenario.replicates, FEWEST * len(self.strata))) if self.varied else [0])
+        share = np.array([one.share for one in self.strata])
+        each = np.bincount(self.stratum) / share
         cost = message_cost(self.places[0].system)
-        self.each = LANES * int(np.clip(_PLACE_MESSAGES // (LANES * cost), 1, 3))
+        if self.per_ms * max(mean_demands(self.works, 1.0 / each[self.stratum]).values()) >= 1.0:
+            # a backlog grows for as long as the test lasts, and with it latency: that is hardly about how messages travel
+            cheap = _GROUPS * LANES * cost <= _LONG
+            self.starts, self.together = _STARTS, LANES if cheap and not self.varied else _FEW
+            count = int(LANES * each.min()) if self.varied else _GROUPS * self.together
+            self.tick(0, count)
+            self.extend(count)
+            return
         most = max(FIRST, min(MOST, MOST_MESSAGES // cost))
-        count = self._first(cost)
+        if self.varied:
+            places = _PLACES_MESSAGES // (_PLACE_MESSAGES + (_PLACE_COSTS + LANES) * cost)
+            most = min(most, LANES * max(_MOST_PLACES, places))
+        count = max(self._first(cost), _OF_A_PLACE * len(self.places))
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
             operations = join(self.parts)
-            needed = more_operations(scenario, operations, self.clusters(operations), not self.varied)
+            needed = more_operations(scenario, operations, *self.groups(operations), not self.varied)
             count = min(needed, most) - self.done
-            if self.varied and len(self.parts) >= _MOST_PLACES:
-                return
 
     def _first(self, cost: int) -> int:
         """Operations simulated at first: where primaries rotate, so many that each start is among them, if that is possible."""
@@ -225,21 +258,28 @@ class _Job:
                 return float(part.latency_ms[:LANES].mean())
             return float(self.runner.run(system, np.full(LANES, k, np.uint32), number, lambda *_: None, work).latency_ms.mean())
 
-        latency_ms = self.runner.crew.each(first, range(len(self.places)))
-        in_time = np.array(latency_ms) <= self.plan.scenario.operation_timeout_ms
+        latency_ms = np.array(self.runner.crew.each(first, range(len(self.places))))
+        in_time = latency_ms <= self.plan.scenario.operation_timeout_ms
         if not in_time.any():
             return None
-        return self._views_to_settle(), float(np.mean(np.array(latency_ms)[in_time]))
+        return self._views_to_settle(), float(np.average(latency_ms[in_time], weights=self._weights[in_time]))
+
+    @property
+    def _weights(self) -> NDArray[np.float64]:
+        """Operations of each place."""
+        return np.array([part.operation.size for part in self.parts] if self.varied else [self.done], np.float64)
 
     def _views_to_settle(self) -> float:
         """Views that fail before the first that serves, averaged over many placements where messages pass no relays."""
         known = [place.idle for place in self.places]
-        behaviour = [one.behaviour for one in known]
+        behaviour, weights = [one.behaviour for one in known], self._weights
         if self.varied and not known[0].network.relayed:
             behaviour = [behaviours(self.plan.scenario, k, self.centrality) for k in range(_PLACEMENTS)]
+            weights = np.ones(_PLACEMENTS)
         network = known[0].network if len(known) == 1 else None
         served = [serving_views(one, self.plan.quorum, network) for one in behaviour]
-        return float(np.mean([views[0] for views in served if views.size]))
+        some = np.array([views.size > 0 for views in served])
+        return float(np.average([views[0] for views in served if views.size], weights=weights[some]))
 
     def _flight_ms(self, place: int, part: Operations, busiest_ms: float) -> float:
         """Mean time for which a proposal fills a place in the window, inf where none is ever decided.
@@ -250,8 +290,9 @@ class _Job:
         loaded, bound = _mean_of_finite(part.flight_ms), busiest_ms * self.plan.scenario.window
         if self.places[place].system.machines.busy <= 0.0 or loaded <= bound or np.isinf(loaded):
             return loaded
-        if len(self.shorter) >= _IDLE_PLACES:
-            return float(np.mean(self.shorter)) * loaded
+        shorter = self.shorter[self.stratum[place]]
+        if len(shorter) >= _IDLE_PLACES:
+            return float(np.mean(shorter)) * loaded
 
         def measured(count: int) -> float:
             number = np.arange(count, dtype=np.uint32)
@@ -261,7 +302,7 @@ class _Job:
         idle = measured(min(part.operation.size, LANES if self.varied else _IDLE))
         if self.starts > 1 and not self.varied and idle > _NEAR * bound:
             idle = measured(_IDLE)
-        self.shorter += [idle / loaded] if np.isfinite(idle) else []
+        shorter += [idle / loaded] if np.isfinite(idle) else []
         return idle
 
     def capacity(self) -> tuple[Capacity, Operations]:
@@ -285,10 +326,10 @@ class _Job:
             done.append(self.per_ms * min(in_time, ended / max(1.0, self.per_ms * bound)))
             if ended > 0.0 and bound > 0.0:
                 binding[name] += ended * part.operation.size
-        weight = np.array([part.operation.size for part in parts], np.float64)
+        weights = self._weights
         bottleneck = max(sorted(binding), key=lambda name: binding[name], default=None)
-        demand_ms = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
-        average = float(np.average(most, weights=weight)), float(np.average(done, weights=weight))
+        demand_ms = {name: float(np.average([one[name] for one in each], weights=weights)) for name in each[0]}
+        average = float(np.average(most, weights=weights)), float(np.average(done, weights=weights))
         return Capacity(average[0], bottleneck, demand_ms, average[1]), join(parts)
 
 

@@ -62,7 +62,7 @@ def simulate_events(scenario: Any, crew: Crew, tick: Progress) -> Outcome:
     failover = job.failover()
     wall, messages = time.perf_counter() - begun, int(operations.sent.sum())
     return Outcome(
-        job.plan, operations, job.clusters(operations), tuple(job.systems), works, capacity, wall, messages, failover
+        job.plan, operations, *job.groups(operations), tuple(job.systems), works, capacity, wall, messages, failover
     )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ class _Job:
         self._go()
         while scenario.operations is None and not self.overloaded:
             operations = self.joined()
-            needed = more_operations(scenario, operations, self.clusters(operations), False)
+            needed = more_operations(scenario, operations, *self.groups(operations), False)
             least = max(int(operations.sent.sum()) // operations.sent.shape[0], 1)
             needed = min(needed, MOST, _MOST_MESSAGES // least)
             if needed <= self.count * replicates:
@@ -194,13 +194,11 @@ class _Job:
         """All counted operations of all replicates."""
         return join([run.operations(self.count) for run in self.runs])
 
-    def clusters(self, operations: Operations) -> Any:
-        """Number of the group of each operation: four batches of consecutive ones in each replicate, or the whole replicate."""
+    def groups(self, operations: Operations) -> tuple[Any, Any]:
+        """Number of the group of each operation, four batches of consecutive ones in each replicate or the whole; one stratum."""
         replicate = operations.replicate.astype(np.int64)
-        if self.varied:
-            return replicate
         place = np.arange(replicate.size) % self.count
-        return replicate * 4 + place * 4 // self.count
+        return replicate if self.varied else replicate * 4 + place * 4 // self.count, np.zeros_like(replicate)
 
     def throughput_per_ms(self) -> float:
         """Operations that ended successfully, per ms."""

@@ -34,6 +34,11 @@ def _deal(shares: dict[Behaviour, float], count: int) -> NDArray[np.int8]:
     return np.repeat([_CODES[name] for name in dealt], list(dealt.values())).astype(np.int8)
 
 
+def faulty(scenario: Any) -> NDArray[np.int8]:
+    """What the faulty replicas of a scenario do, in the order in which they are placed."""
+    return _deal(parse_behaviour(scenario.behaviour), scenario.byzantine_count)
+
+
 def behaviours(scenario: Any, replicate: int, centrality: NDArray[np.float64] | None) -> NDArray[np.int8]:
     """What each replica of one replicate does.
 
@@ -60,8 +65,7 @@ def behaviours(scenario: Any, replicate: int, centrality: NDArray[np.float64] | 
         order = np.concatenate([[0], 1 + np.argsort(rank[1:], kind="stable")])
     else:
         order = np.argsort(uniforms(scenario.seed, DOMAIN_PLACEMENT, np.arange(n), replicate), kind="stable")
-    chosen = order[: scenario.byzantine_count]
-    codes[chosen] = _deal(parse_behaviour(scenario.behaviour), chosen.size)
+    codes[order[: scenario.byzantine_count]] = faulty(scenario)
     return codes
 
 
@@ -94,8 +98,12 @@ def serving(behaviour: NDArray[np.int8], quorum: int, reach: NDArray[np.int64]) 
     ndarray of int64
         Ascending.
     """
+    return np.flatnonzero(can_lead(behaviour, quorum) & ((behaviour == EQUIVOCATE) | (reach >= quorum)))
+
+
+def can_lead(behaviour: NDArray[np.int8], quorum: int) -> NDArray[np.bool_]:
+    """Whether operations commit under the lead of each replica, as far as that is for what replicas do, shape (n,)."""
     two_faced = behaviour == EQUIVOCATE
     voices = int(np.count_nonzero(~two_faced & (behaviour != SILENT)))
     larger_side = (voices + 1) // 2 + int(two_faced.sum())
-    served = np.where(two_faced, larger_side >= quorum, (behaviour != SILENT) & (reach >= quorum))
-    return np.flatnonzero(served)
+    return np.where(two_faced, larger_side >= quorum, behaviour != SILENT)

@@ -14,40 +14,46 @@ from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING
 from prsm_scale import __version__
 from prsm_scale.accuracy import regime_of
 from prsm_scale.axes import GRAPH_OBJECT, Engine
-from prsm_scale.capacity import Work
 from prsm_scale.faults import sides
 from prsm_scale.outcome import Outcome
 from prsm_scale.resources import memory_need_mb, resolve_profile, size_inputs
 
 Vector = NDArray[np.float64]
+Groups = NDArray[np.int64]
 _Z = 1.959963984540054
 PARTS = ("propagation_ms", "transmission_ms", "cpu_ms", "queueing_ms", "retransmission_ms", "view_change_ms")
 """Columns of an operation's breakdown, in its order."""
 
 
-def mean_and_error(values: Vector, cluster: NDArray[np.int64]) -> tuple[float, float, int]:
-    """Mean, its standard error from independent clusters of values, and the number of clusters.
+def mean_and_error(values: Vector, cluster: Groups, stratum: Groups | None = None) -> tuple[float, float, float]:
+    """Mean, its standard error from independent clusters of values, and the number of clusters that tells it.
 
     The ratio estimator for clusters of unequal size (Cochran, Sampling Techniques, section 9A.1); of fewer than eight clusters,
-    the error of independent values if that is larger.
+    the error of independent values if that is larger. Where clusters are drawn from strata, whose numbers of values are in
+    proportion to them, only the spread within strata counts, and as many clusters as Satterthwaite's degrees of freedom
+    (section 5.4), and one; a cluster that is alone in its stratum counts as one of all.
     """
     mean = float(values.mean())
     alone = float(values.std(ddof=1)) / math.sqrt(values.size) if values.size > 1 else 0.0
-    _, group = np.unique(cluster, return_inverse=True)
-    totals = np.bincount(group, values - mean)
-    count = totals.size
-    error = float(np.sqrt((totals**2).sum() * count / max(count - 1, 1))) / values.size
-    return mean, error if count >= 8 else max(error, alone), count
+    _, first, group = np.unique(cluster, return_index=True, return_inverse=True)
+    _, of = np.unique(np.zeros_like(first) if stratum is None else stratum[first], return_inverse=True)
+    count = np.bincount(of)
+    centre = np.where(count > 1, np.bincount(of[group], values) / np.bincount(of[group]), mean)
+    totals = np.bincount(group, values - centre[of[group]])
+    parts = np.bincount(of, totals**2) * count / np.maximum(count - 1, 1)
+    error = math.sqrt(parts.sum()) / values.size
+    freedom = parts.sum() ** 2 / (parts**2 / np.maximum(count - 1, 1)).sum() if error > 0.0 else first.size - 1
+    return mean, error if first.size >= 8 else max(error, alone), 1.0 + float(freedom)
 
 
-def half_width(error: float, clusters: int) -> float:
+def half_width(error: float, clusters: float) -> float:
     """Half the 95 % interval of a mean whose standard error comes from so many clusters: Student's law."""
     from scipy.special import stdtrit
 
     return float(stdtrit(max(clusters - 1, 1), 0.975)) * error
 
 
-def effective_size(values: Vector, cluster: NDArray[np.int64], q: float, homogeneous: bool) -> float:
+def effective_size(values: Vector, cluster: Groups, stratum: Groups, q: float, homogeneous: bool) -> float:
     """Independent values that as many are worth for the quantile of probability q.
 
     All of them where clusters are `homogeneous`: strata that operations share make them worth more, which percentiles' intervals
@@ -55,19 +61,19 @@ def effective_size(values: Vector, cluster: NDArray[np.int64], q: float, homogen
     """
     if homogeneous:
         return float(values.size)
-    share, error, _ = mean_and_error((values <= np.quantile(values, q)).astype(np.float64), cluster)
+    share, error, _ = mean_and_error((values <= np.quantile(values, q)).astype(np.float64), cluster, stratum)
     return float(values.size) if error <= 0.0 else min(float(values.size), share * (1.0 - share) / error**2)
 
 
-def effective_trials(ended: NDArray[np.bool_], cluster: NDArray[np.int64]) -> float:
+def effective_trials(ended: NDArray[np.bool_], cluster: Groups, stratum: Groups | None = None) -> float:
     """Independent trials that so many successes and failures are worth, by how much their share varies between clusters.
 
     Where all clusters are alike inside and differ, success is decided for each as a whole: as many trials as clusters.
     """
-    share, error, count = mean_and_error(ended.astype(np.float64), cluster)
+    share, error, _ = mean_and_error(ended.astype(np.float64), cluster, stratum)
     if share in (0.0, 1.0) or error <= 0.0:
         return float(ended.size)
-    return float(min(ended.size, max(count, share * (1.0 - share) / error**2)))
+    return float(min(ended.size, max(np.unique(cluster).size, share * (1.0 - share) / error**2)))
 
 
 def wilson(successes: float, trials: float) -> tuple[float, float]:
@@ -217,7 +223,7 @@ def scenario_row(outcome: Outcome) -> dict[str, Any]:
     operations, scenario = outcome.operations, outcome.scenario
     ended = operations.latency_ms <= scenario.operation_timeout_ms
     successes, trials = int(ended.sum()), ended.size
-    worth = effective_trials(ended, outcome.clusters)
+    worth = effective_trials(ended, outcome.clusters, outcome.strata)
     low, high = wilson(worth * successes / trials, worth)
     row = _identity(scenario) | {
         "operations": trials,
@@ -271,8 +277,8 @@ def _why_none(outcome: Outcome) -> str:
 
 def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     operations = outcome.operations
-    latency = operations.latency_ms[ended]
-    mean, error, groups = mean_and_error(latency, outcome.clusters[ended])
+    latency, clusters, strata = operations.latency_ms[ended], outcome.clusters[ended], outcome.strata[ended]
+    mean, error, groups = mean_and_error(latency, clusters, strata)
     known = latency.size > 1  # one value tells nothing of its spread
     half = half_width(error, groups)
     ordered = np.sort(latency)
@@ -285,7 +291,7 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
         "std_dev_ms": float(latency.std(ddof=1)) if latency.size > 1 else 0.0,
     }
     for name, q in (("median", 0.5), ("p95", 0.95), ("p99", 0.99)):
-        effective = effective_size(latency, outcome.clusters[ended], q, outcome.homogeneous)
+        effective = effective_size(latency, clusters, strata, q, outcome.homogeneous)
         value, low, high = quantile_with_interval(ordered, q, effective)
         row |= {f"{name}_latency_ms": value, f"{name}_latency_low_ms": low, f"{name}_latency_high_ms": high}
     commit = operations.commit_ms[np.isfinite(operations.commit_ms)]
@@ -300,16 +306,16 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     return row | dict(zip(PARTS, map(float, parts), strict=True))
 
 
-def _mean_work(works: tuple[Work, ...], name: str) -> Vector:
-    return np.asarray(np.mean([getattr(work, name) for work in works], axis=0), np.float64)
+def _mean_work(outcome: Outcome, name: str) -> Vector:
+    return np.average([getattr(work, name) for work in outcome.works], axis=0, weights=outcome.weights)
 
 
 def _throughput(outcome: Outcome) -> dict[str, Any]:
-    scenario, works, capacity = outcome.scenario, outcome.works, outcome.capacity
+    scenario, capacity = outcome.scenario, outcome.capacity
     per_ms, most = _offered_per_ms(outcome), capacity.saturation_per_ms
     done = 1000.0 * scenario.batch * capacity.done_per_ms
     served = min(per_ms, most) if most > 0.0 else per_ms
-    cpu, sent = _mean_work(works, "cpu_ms") * served * 100.0, _mean_work(works, "sent_bytes") * served * 8.0 / 1000.0
+    cpu, sent = _mean_work(outcome, "cpu_ms") * served * 100.0, _mean_work(outcome, "sent_bytes") * served * 8.0 / 1000.0
     row: dict[str, Any] = {
         "operations_per_second": done,
         "operations_per_node_per_second": done / scenario.nodes,

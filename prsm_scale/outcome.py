@@ -102,8 +102,8 @@ class Outcome:
     plan : Plan
     operations : Operations
         In the order simulated, waiting behind others and backlog included.
-    clusters : ndarray of int64, shape (N,)
-        Number of the group of each operation; groups are independent of one another.
+    clusters, strata : ndarray of int64, shape (N,)
+        Number of the group of each operation, independent of the others, and of the stratum that the group was drawn from.
     systems : tuple of System
         One, or one for each replicate where faulty replicas differ.
     works : tuple of Work
@@ -119,6 +119,7 @@ class Outcome:
     plan: Plan
     operations: Operations
     clusters: NDArray[np.int64]
+    strata: NDArray[np.int64]
     systems: tuple[System, ...]
     works: tuple[Work, ...]
     capacity: Capacity
@@ -135,6 +136,14 @@ class Outcome:
     def homogeneous(self) -> bool:
         """Whether clusters of operations are alike, and operations of a cluster independent: no placements, no shared queues."""
         return len(self.systems) == 1 and self.scenario.engine == Engine.ROUNDS
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Share of the operations whose work each of `works` is."""
+        if len(self.works) == 1:
+            return np.ones(1)
+        count = np.bincount(self.operations.replicate, minlength=len(self.works))
+        return np.asarray(count / count.sum(), np.float64)
 
     @property
     def latency_ms(self) -> NDArray[np.float64]:
@@ -169,14 +178,17 @@ def join(parts: Sequence[Operations]) -> Operations:
     return Operations(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def more_operations(scenario: Any, operations: Operations, clusters: NDArray[np.int64], homogeneous: bool) -> int:
+def more_operations(
+    scenario: Any, operations: Operations, clusters: NDArray[np.int64], strata: NDArray[np.int64], homogeneous: bool
+) -> int:
     """Operations that bring the mean's interval within the precision and bound the 99th percentile, by what is seen.
 
     Parameters
     ----------
     scenario : Scenario
     operations : Operations
-    clusters : ndarray of int64, shape (N,)
+    clusters, strata : ndarray of int64, shape (N,)
+        See `Outcome`.
     homogeneous : bool
         Whether operations of different clusters are alike; see `metrics.effective_size`.
 
@@ -190,8 +202,8 @@ def more_operations(scenario: Any, operations: Operations, clusters: NDArray[np.
     ended = operations.latency_ms <= scenario.operation_timeout_ms
     if ended.sum() < 2:
         return 0
-    latency = operations.latency_ms[ended]
-    mean, error, groups = mean_and_error(latency, clusters[ended])
+    latency, clusters, strata = operations.latency_ms[ended], clusters[ended], strata[ended]
+    mean, error, groups = mean_and_error(latency, clusters, strata)
     share = (half_width(error, groups) / mean / scenario.precision) ** 2 if mean > 0 else 0.0
-    share = max(share, FIRST / effective_size(latency, clusters[ended], 0.99, homogeneous))
+    share = max(share, FIRST / effective_size(latency, clusters, strata, 0.99, homogeneous))
     return 0 if share <= 1.0 else int(operations.latency_ms.size * min(share * _GROWTH, 8.0)) + 1

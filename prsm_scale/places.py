@@ -17,6 +17,7 @@ from prsm_scale.capacity import Work, work_of
 from prsm_scale.crew import Crew
 from prsm_scale.faults import varies
 from prsm_scale.plans import Plan
+from prsm_scale.strata import Stratum
 from prsm_scale.system import System, build_system, members, with_first_primary
 from prsm_scale.views import serving_views
 from prsm_scale.waiting import Queues, behind, queues_of
@@ -54,9 +55,10 @@ class Place:
         per_ms: float,
         crew: Crew | None = None,
         like: Place | None = None,
+        stratum: Stratum | None = None,
     ) -> None:
         self.plan = plan
-        self.idle = build_system(plan, replicate, centrality)
+        self.idle = build_system(plan, replicate, centrality, stratum=stratum)
         self.rotates = plan.scenario.primary_policy == PrimaryPolicy.ROTATING
         self.serving = serving_views(self.idle.behaviour, plan.quorum, self.idle.network)
         self._known = {self.idle.first_primary: (self.idle, work_of(self.idle))}

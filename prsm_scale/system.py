@@ -17,6 +17,7 @@ from prsm_scale.plans import KINDS_WITH_CLIENT, Plan
 from prsm_scale.protocols import Pattern, QuorumLaw, Round, Senders, quorum_size
 from prsm_scale.relays import relay_queues
 from prsm_scale.resources import JobCosts
+from prsm_scale.strata import Stratum
 from prsm_scale.views import ASK_ALL, Course, course, serving_views
 
 Ids = NDArray[np.int32]
@@ -73,7 +74,13 @@ class System:
         return self.course.legs[0].primary
 
 
-def build_system(plan: Plan, replicate: int, centrality: NDArray[np.float64] | None = None, first: int | None = None) -> System:
+def build_system(
+    plan: Plan,
+    replicate: int,
+    centrality: NDArray[np.float64] | None = None,
+    first: int | None = None,
+    stratum: Stratum | None = None,
+) -> System:
     """Make one replicate: place its faulty replicas, find ways round them, and lay out the kernels' arrays.
 
     Parameters
@@ -84,8 +91,12 @@ def build_system(plan: Plan, replicate: int, centrality: NDArray[np.float64] | N
         See `faults.behaviours`.
     first : int, optional
         First primary of the operations. By default the primary of the first view that serves, as once earlier ones have failed.
+    stratum : Stratum, optional
+        That its placement of faulty replicas is to be of; any by default.
     """
     behaviour = behaviours(plan.scenario, replicate, centrality)
+    if stratum is not None:
+        behaviour = stratum.placement(plan, replicate, behaviour)
     alive = (behaviour != SILENT).astype(np.uint8)
     relays = alive * (behaviour != DROP_RELAY)
     network = around(plan.network, plan.links.sites, relays.astype(np.uint8))

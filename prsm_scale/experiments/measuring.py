@@ -39,12 +39,20 @@ class Share:
     relative : ndarray of float64, shape (N,)
         By how much each operation, taken alone, is above the value, relative to it. Their mean is 0, and the error of that is the
         error of the value's logarithm.
+    strata : ndarray of int64, shape (N,), optional
+        Numbers of the strata of the groups; one by default.
     """
 
     value: float
     keys: NDArray[np.int64]
     clusters: NDArray[np.int64]
     relative: Vector
+    strata: NDArray[np.int64] | None = None
+
+    @property
+    def half_width(self) -> float:
+        """Half the 95 % interval of the value's logarithm."""
+        return half_width(*mean_and_error(self.relative, self.clusters, self.strata)[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +142,8 @@ def _latency(outcome: Outcome) -> Share | None:
         return None
     latency = outcome.latency_ms[ended]
     mean = float(latency.mean())
-    return Share(mean, _keys(outcome)[ended], _units(outcome)[ended], latency / mean - 1.0 if mean else np.zeros(latency.size))
+    relative = latency / mean - 1.0 if mean else np.zeros(latency.size)
+    return Share(mean, _keys(outcome)[ended], _units(outcome)[ended], relative, outcome.strata[ended])
 
 
 def _throughput(outcome: Outcome) -> Share | None:
@@ -146,12 +155,13 @@ def _throughput(outcome: Outcome) -> Share | None:
     relative = np.zeros(replicate.size)
     if len(outcome.systems) > 1:
         each = np.array([_place_capacity(outcome, k) for k in range(len(outcome.systems))])
-        if each.mean() > 0.0 and np.isfinite(each).all():
-            relative = (each / each.mean() - 1.0)[replicate]
+        mean = float(np.average(each, weights=outcome.weights))
+        if 0.0 < mean < math.inf:
+            relative = (each / mean - 1.0)[replicate]
     elif outcome.capacity.bottleneck == "pipeline_window":
         finite = np.isfinite(flight)
         relative[finite] = 1.0 - flight[finite] / flight[finite].mean()
-    return Share(value, _keys(outcome), _units(outcome), relative)
+    return Share(value, _keys(outcome), _units(outcome), relative, outcome.strata)
 
 
 def _place_capacity(outcome: Outcome, place: int) -> float:
@@ -191,11 +201,10 @@ def effect(before: Share | None, after: Share | None) -> Effect | None:
     _, here, there = np.intersect1d(before.keys, after.keys, return_indices=True)
     if here.size * 2 > max(before.keys.size, after.keys.size):
         difference = after.relative[there] - before.relative[here]
-        _, error, groups = mean_and_error(difference, after.clusters[there])
-        spread, basis = half_width(error, groups), "paired"
+        strata = None if after.strata is None else after.strata[there]
+        spread, basis = Share(ratio, after.keys[there], after.clusters[there], difference, strata).half_width, "paired"
     else:
-        errors = [half_width(*mean_and_error(one.relative, one.clusters)[1:]) for one in (before, after)]
-        spread, basis = math.hypot(*errors), "independent"
+        spread, basis = math.hypot(before.half_width, after.half_width), "independent"
         here, there = np.arange(before.keys.size), np.arange(after.keys.size)
     was = before.value * (1.0 + float(before.relative[here].mean()))
     is_now = after.value * (1.0 + float(after.relative[there].mean()))

@@ -43,11 +43,11 @@ def test_one_operation_has_no_interval() -> None:
 
 def test_replicates_that_differ_are_worth_less() -> None:
     """Sixteen placements, each with latencies of its own: one value in 400 tells no more than one in 16 placements."""
-    cluster = np.repeat(np.arange(16), 25)
+    cluster, one = np.repeat(np.arange(16), 25), np.zeros(400, np.int64)
     apart, mixed = cluster + 0.0, np.arange(400) % 25 + 0.0
-    assert effective_size(apart, cluster, 0.5, False) == pytest.approx(15.0)
-    assert effective_size(mixed, cluster, 0.5, False) == 400.0
-    assert effective_size(apart, cluster, 0.5, True) == 400.0
+    assert effective_size(apart, cluster, one, 0.5, False) == pytest.approx(15.0)
+    assert effective_size(mixed, cluster, one, 0.5, False) == 400.0
+    assert effective_size(apart, cluster, one, 0.5, True) == 400.0
 
 
 def test_success_decided_for_a_placement_as_a_whole_is_one_trial_each() -> None:
