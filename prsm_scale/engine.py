@@ -16,7 +16,7 @@ from prsm_scale.axes import Engine
 from prsm_scale.batches import Runner, message_cost
 from prsm_scale.capacity import Work, demands, mean_demands
 from prsm_scale.crew import Crew
-from prsm_scale.faults import PRIMARY, behaviours, varies
+from prsm_scale.faults import PRIMARY, can_lead, varies
 from prsm_scale.latest import Latest
 from prsm_scale.outcome import (
     FIRST,
@@ -32,12 +32,11 @@ from prsm_scale.places import Place, stride
 from prsm_scale.plans import Plan, at_rest, make_plan, relay_centrality
 from prsm_scale.strata import ALL, FEWEST, Stratum, operations_of, places_of, strata_of
 from prsm_scale.system import System, build_system
-from prsm_scale.views import serving_views
 
 MOST_MESSAGES = 1_000_000_000
-_MOST_PLACES, _PLACEMENTS = 64, 1000
-"""Placements of faulty replicas that are simulated in any case for the sake of precision, and that are looked at without."""
-_PLACES_MESSAGES = 300_000_000
+_MOST_PLACES = 64
+"""Placements of faulty replicas that are simulated in any case for the sake of precision."""
+_PLACES_MESSAGES = 350_000_000
 """Messages, or what takes as long, up to which further placements are."""
 _PLACE_MESSAGES, _PLACE_COSTS = 500_000, 6
 """What making a place takes as long as: so many messages, and so many times those of an operation."""
@@ -51,6 +50,8 @@ _IDLE, _IDLE_PLACES = 8 * LANES, 8
 """Operations that tell how long one fills its place in the window of an idle system, and placements of faults that do."""
 _NEAR = 0.8
 """Share of the bound that others set from which on a window may be one: above capacity few operations are at hand to tell."""
+_FAILOVERS = 4
+"""Placements that tell how long the first operation takes when so many views fail."""
 _OF_A_PLACE = 4
 """Operations of a placement, on average, from which on each has some whatever its stratum's share."""
 _COPY = 1 << 20
@@ -245,41 +246,57 @@ class _Job:
     def failover(self) -> tuple[float, float] | None:
         """View changes and latency of the first operation of a run, averaged over placements of faulty replicas.
 
-        The latency is that of placements in which it is answered in time.
+        The latency is that of placements in which it is answered in time; few of those in which as many views fail tell it.
         """
         if self.plan.timing is None:
             return None
+        by_views: dict[int, list[int]] = defaultdict(list)
+        for k, place in enumerate(self.places):
+            if place.serving.size:
+                by_views[int(place.serving[0])].append(k)
         number = np.arange(LANES, dtype=np.uint32)
 
-        def first(k: int) -> float:
+        def first_ms(k: int) -> float:
             system, work = self.places[k].starting_with(PRIMARY)
-            part = self.parts[k] if self.varied else None
-            if part is not None and system is self.places[k].system and part.operation.size >= LANES:
-                return float(part.latency_ms[:LANES].mean())
+            if system is self.places[k].system:
+                return float(self.parts[k].latency_ms.mean())
             return float(self.runner.run(system, np.full(LANES, k, np.uint32), number, lambda *_: None, work).latency_ms.mean())
 
-        latency_ms = np.array(self.runner.crew.each(first, range(len(self.places))))
-        in_time = latency_ms <= self.plan.scenario.operation_timeout_ms
+        known = {
+            views: some if views == 0 and not self.places[0].rotates else some[:_FAILOVERS] for views, some in by_views.items()
+        }
+        places = [k for some in known.values() for k in some]
+        latency_ms = dict(zip(places, self.runner.crew.each(first_ms, places), strict=True))
+        share, weights = self._shares_of_views(by_views), self._weights
+        told = [(share[views] * weights[k] / weights[some].sum(), latency_ms[k]) for views, some in known.items() for k in some]
+        weight, value = np.array(told).reshape(-1, 2).T
+        in_time = value <= self.plan.scenario.operation_timeout_ms
         if not in_time.any():
             return None
-        return self._views_to_settle(), float(np.average(latency_ms[in_time], weights=self._weights[in_time]))
+        return sum(views * part for views, part in share.items()), float(np.average(value[in_time], weights=weight[in_time]))
 
     @property
     def _weights(self) -> NDArray[np.float64]:
         """Operations of each place."""
         return np.array([part.operation.size for part in self.parts] if self.varied else [self.done], np.float64)
 
-    def _views_to_settle(self) -> float:
-        """Views that fail before the first that serves, averaged over many placements where messages pass no relays."""
-        known = [place.idle for place in self.places]
-        behaviour, weights = [one.behaviour for one in known], self._weights
-        if self.varied and not known[0].network.relayed:
-            behaviour = [behaviours(self.plan.scenario, k, self.centrality) for k in range(_PLACEMENTS)]
-            weights = np.ones(_PLACEMENTS)
-        network = known[0].network if len(known) == 1 else None
-        served = [serving_views(one, self.plan.quorum, network) for one in behaviour]
-        some = np.array([views.size > 0 for views in served])
-        return float(np.average([views[0] for views in served if views.size], weights=weights[some]))
+    def _shares_of_views(self, by_views: dict[int, list[int]]) -> dict[int, float]:
+        """Share of the placements in which so many views fail.
+
+        Where in all those simulated whoever can lead first does, so that graphs do not matter, it is the share of random orders
+        in which so many replicas come before one that can.
+        """
+        leads = [can_lead(place.idle.behaviour, self.plan.quorum) for place in self.places]
+        first = [views for views, some in by_views.items() for _ in some]
+        if not self.varied or sorted(first) != sorted(int(np.argmax(can)) for can in leads):
+            weight = {views: float(self._weights[some].sum()) for views, some in by_views.items()}
+            return {views: part / sum(weight.values()) for views, part in weight.items()}
+        shares, left = dict[int, float](), 1.0
+        ready, n = int(leads[0].sum()), leads[0].size
+        for views in range(n - ready + 1):
+            shares[views] = left * ready / (n - views)
+            left -= shares[views]
+        return shares
 
     def _flight_ms(self, place: int, part: Operations, busiest_ms: float) -> float:
         """Mean time for which a proposal fills a place in the window, inf where none is ever decided.

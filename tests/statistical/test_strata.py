@@ -157,3 +157,23 @@ def test_as_many_placements_as_asked_for(replicates):
 def test_dropping_relays_lead_like_others():
     strata = strata_of(plan_of(nodes=20, byzantine_ratio=0.25, behaviour=MIX), 10_000)
     assert {HONEST, FLOOD, DROP_RELAY} <= set(strata[0].leaders)
+
+
+def test_views_that_fail_first_are_counted_in_closed_form():
+    """Of m replicas that cannot lead among n, m / (n - m + 1) come before the first that can. Seen to fail by placements alone."""
+    outcome = engine.simulate_scenario(Scenario(nodes=16, network="lan", byzantine_ratio=0.2, rate=1))
+    assert outcome.failover[0] == pytest.approx(3 / 14)
+    cut_off = engine.simulate_scenario(Scenario(nodes=16, network="lan", byzantine_ratio=0.2, rate=1, topology="ring"))
+    assert cut_off.failover[0] > 0.3
+
+
+def test_few_placements_of_a_kind_tell_the_failover(at_random, monkeypatch):
+    """As all placements do, whose first operations are simulated one by one."""
+    _, many = at_random
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_FAILOVERS", 1500)
+        patch.setattr(engine, "strata_of", lambda *_: ALL)
+        every = engine.simulate_scenario(Scenario(operations=16 * 500, replicates=500, seed=7, **DELAYING)).failover[1]
+    assert many.failover[1] == pytest.approx(every, rel=0.12)
+    few = [engine.simulate_scenario(Scenario(seed=seed, **DELAYING)).failover[1] for seed in range(5)]
+    assert few == pytest.approx([every] * 5, rel=0.12)
