@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -16,8 +17,9 @@ from prsm_scale.axes import Engine
 from prsm_scale.batches import Runner, message_cost
 from prsm_scale.capacity import Work, demands, mean_demands
 from prsm_scale.crew import Crew
-from prsm_scale.faults import PRIMARY, can_lead, varies
+from prsm_scale.faults import PRIMARY, behaviours, can_lead, varies
 from prsm_scale.latest import Latest
+from prsm_scale.metrics import half_width, mean_and_error
 from prsm_scale.outcome import (
     FIRST,
     MOST,
@@ -28,7 +30,7 @@ from prsm_scale.outcome import (
     join,
     more_operations,
 )
-from prsm_scale.places import Place, stride
+from prsm_scale.places import Place, further_work, stride
 from prsm_scale.plans import Plan, at_rest, make_plan, relay_centrality
 from prsm_scale.strata import ALL, FEWEST, Stratum, operations_of, places_of, strata_of
 from prsm_scale.system import System, build_system
@@ -40,6 +42,8 @@ _PLACES_MESSAGES = 350_000_000
 """Messages, or what takes as long, up to which further placements are."""
 _PLACE_MESSAGES, _PLACE_COSTS = 500_000, 6
 """What making a place takes as long as: so many messages, and so many times those of an operation."""
+_PLACES_EACH = (1, 2, 4, 8)
+"""Placements whose backlog the operations of one that is simulated may find."""
 _STARTS = 16
 """Times in the test at which each operation is taken to start where a system is offered more than it can do."""
 _GROUPS, _FEW = 8, 4
@@ -121,8 +125,11 @@ class _Job:
         self.parts: list[Operations] = []
         self.strata = self._strata()
         self.stratum: list[int] = []
-        self.starts, self.together, self.each = 1, LANES, LANES
-        self.shorter: dict[int, list[float]] = defaultdict(list)
+        # where a window binds, that is known only afterwards
+        self.starts = 1 if self.varied or plan.scenario.operations is not None else _STARTS
+        self.together, self.each = LANES, LANES
+        self.idle_ms: dict[int, list[float]] = defaultdict(list)
+        self.further: dict[int, list[Work]] = defaultdict(list)
 
     def _strata(self) -> tuple[Stratum, ...]:
         """Of placements; all in one where the user asks for fewer placements or operations than tell strata apart."""
@@ -158,19 +165,21 @@ class _Job:
         return replicate << 32 | (number // LANES * apart + number % apart), np.zeros_like(replicate)
 
     def _make_places(self, of: list[int]) -> None:
-        """Make further places, of these strata; waits follow from the first one's."""
-        known = len(self.places)
+        """Make further places, of these strata, those alike once; waits follow from the first one's."""
         self.stratum += of
+        if not self.places:
+            self.places.append(Place(self.plan, self._behaviour(0), self.per_ms, self.runner.crew))
+        first, more = self.places[0], [self._behaviour(k) for k in range(len(self.places), len(self.stratum))]
+        known = {place.idle.behaviour.tobytes(): place for place in self.places}
+        new = {one.tobytes(): one for one in more if one.tobytes() not in known}
+        made = self.runner.crew.each(lambda one: Place(self.plan, one, self.per_ms, like=first), list(new.values()))
+        known |= dict(zip(new, made, strict=True))
+        self.places += [known[one.tobytes()] for one in more]
 
-        def make(k: int) -> Place:
-            first = self.places[0] if self.places else None
-            crew = None if first else self.runner.crew
-            stratum = self.strata[self.stratum[k]]
-            return Place(self.plan, k, self.centrality, self.per_ms, crew, like=first, stratum=stratum)
-
-        if not known:
-            self.places.append(make(0))
-        self.places += self.runner.crew.each(make, range(len(self.places), len(self.stratum)))
+    def _behaviour(self, k: int, turn: float = 0.0) -> NDArray[np.int8]:
+        """What each replica does in a placement."""
+        at_random = behaviours(self.plan.scenario, k, self.centrality, turn)
+        return self.strata[self.stratum[k]].placement(self.plan, k, at_random)
 
     def _run(self, number: int, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Operations:
         turns = self.places[number].turns(replicate, operation)
@@ -218,12 +227,7 @@ class _Job:
         each = np.bincount(self.stratum) / share
         cost = message_cost(self.places[0].system)
         if self.per_ms * max(mean_demands(self.works, 1.0 / each[self.stratum]).values()) >= 1.0:
-            # a backlog grows for as long as the test lasts, and with it latency: that is hardly about how messages travel
-            cheap = _GROUPS * LANES * cost <= _LONG
-            self.starts, self.together = _STARTS, LANES if cheap and not self.varied else _FEW
-            count = int(LANES * each.min()) if self.varied else _GROUPS * self.together
-            self.tick(0, count)
-            self.extend(count)
+            self._above_capacity(cost, int(LANES * each.min()))
             return
         most = max(FIRST, min(MOST, MOST_MESSAGES // cost))
         if self.varied:
@@ -236,6 +240,55 @@ class _Job:
             operations = join(self.parts)
             needed = more_operations(scenario, operations, *self.groups(operations), not self.varied)
             count = min(needed, most) - self.done
+
+    def _above_capacity(self, cost: int, count: int) -> None:
+        """Simulate few operations, `count` where placements differ, that tell how messages travel.
+
+        A backlog grows for as long as the test lasts, and with it latency.
+        """
+        if self.varied:
+            self.starts, self.together = _STARTS, _FEW
+            self.tick(0, count)
+            self.extend(count)
+            self._look_further(cost)
+            return
+        scenario, rho = self.plan.scenario, self.per_ms * max(demands(self.works[0]).values())
+        behind_ms = (scenario.warmup_s + scenario.duration_s / 2.0) * 1000.0 * (rho - 1.0)
+        cheap = _GROUPS * LANES * cost <= _LONG
+        self.together = LANES if cheap else _FEW
+        count = _GROUPS * self.together
+        most = max(count, _LONG // cost if cheap else 0)
+        while count > 0:
+            self.tick(0, self.done + count)
+            self.extend(count)
+            operations = join(self.parts)
+            ended = np.isfinite(operations.latency_ms)
+            if not ended.any():
+                return
+            cluster, stratum = self.groups(operations)
+            mean, error, groups = mean_and_error(operations.latency_ms[ended], cluster[ended], stratum[ended])
+            uncertain = half_width(error, groups) / (mean + behind_ms) / scenario.precision
+            count = LANES * math.ceil(min(self.done * uncertain**2, most) / LANES) - self.done
+
+    def _look_further(self, cost: int) -> None:
+        """Let the operations of each placement find the backlog of others, too, which latency depends on most.
+
+        It follows from the work of a proposal alone, which is known at a fraction of the cost. As many are looked at as costs
+        allow, whatever they show: to go on where they differ would favour what differs. Turns of the same order of replicas
+        have each among the faulty ones about equally often, so that their mean varies less than that of as many others.
+        """
+        scenario = self.plan.scenario
+        at_first_ms = scenario.warmup_s * 1000.0 * (self.per_ms * min(max(demands(work).values()) for work in self.works) - 1.0)
+        served = [k for k, part in enumerate(self.parts) if np.isfinite(part.latency_ms).any()]
+        if self.places[0].rotates or not served or at_first_ms > scenario.operation_timeout_ms:
+            return
+        most = 1 + _PLACES_MESSAGES // (len(served) * (_PLACE_MESSAGES + _PLACE_COSTS * cost))
+        each = max(many for many in _PLACES_EACH if many <= most)
+        turns = [(k, turn / each) for turn in range(1, each) for k in served]
+        works = self.runner.crew.each(lambda one: further_work(self.plan, self._behaviour(*one)), turns)
+        # whether anything is answered is for the placements that are simulated to tell
+        for (k, _), work in zip(turns, works, strict=True):
+            self.further[k] += [work] if work is not None else []
 
     def _first(self, cost: int) -> int:
         """Operations simulated at first: where primaries rotate, so many that each start is among them, if that is possible."""
@@ -302,14 +355,14 @@ class _Job:
         """Mean time for which a proposal fills a place in the window, inf where none is ever decided.
 
         It bounds the capacity by what it is in an idle system; where even with waiting it is no bound, that is not looked into.
-        Of many placements the first few tell how much shorter it is there.
+        Of many placements the first few tell whether it may be one for the others of their stratum.
         """
         loaded, bound = _mean_of_finite(part.flight_ms), busiest_ms * self.plan.scenario.window
         if self.places[place].system.machines.busy <= 0.0 or loaded <= bound or np.isinf(loaded):
             return loaded
-        shorter = self.shorter[self.stratum[place]]
-        if len(shorter) >= _IDLE_PLACES:
-            return float(np.mean(shorter)) * loaded
+        known = self.idle_ms[self.stratum[place]]
+        if len(known) >= _IDLE_PLACES and np.mean(known) <= _NEAR * bound:
+            return float(np.mean(known))
 
         def measured(count: int) -> float:
             number = np.arange(count, dtype=np.uint32)
@@ -317,33 +370,35 @@ class _Job:
             return _mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
 
         idle = measured(min(part.operation.size, LANES if self.varied else _IDLE))
-        if self.starts > 1 and not self.varied and idle > _NEAR * bound:
+        if part.operation.size < _IDLE and not self.varied and idle > _NEAR * bound:
             idle = measured(_IDLE)
-        shorter += [idle / loaded] if np.isfinite(idle) else []
+        known += [idle] if np.isfinite(idle) else []
         return idle
 
     def capacity(self) -> tuple[Capacity, Operations]:
         """What the systems can do, on average, and the operations with the backlog of a system that is offered more."""
         scenario = self.plan.scenario
         binding: dict[str, float] = defaultdict(float)
-        most, done, each = [], [], []
+        most, done, weights, each = [], [], [], []
         parts = list(self.parts) if self.varied else [join(self.parts)]
-        for place, (work, part) in enumerate(zip(self.works, parts, strict=True)):
-            demand = demands(work)
-            demand["pipeline_window"] = self._flight_ms(place, part, max(demand.values())) / scenario.window
-            each.append(demand)
-            finite = {name: value for name, value in demand.items() if np.isfinite(value)}
-            name = max(finite, key=lambda key: finite[key])
-            bound = finite[name]
-            parts[place] = _with_backlog(self.plan, part, self.per_ms * bound, self.starts, self.together)
-            ended = float(np.isfinite(parts[place].latency_ms).mean())
-            in_time = float((parts[place].latency_ms <= scenario.operation_timeout_ms).mean())
-            most.append(0.0 if ended == 0.0 else ended / bound if bound > 0.0 else np.inf)
-            # of a growing backlog, what the test's duration leaves unserved is not done
-            done.append(self.per_ms * min(in_time, ended / max(1.0, self.per_ms * bound)))
-            if ended > 0.0 and bound > 0.0:
-                binding[name] += ended * part.operation.size
-        weights = self._weights
+        for place, part in enumerate(parts):
+            known = [demands(work) for work in (self.works[place], *self.further[place])]
+            window = self._flight_ms(place, part, min(max(demand.values()) for demand in known)) / scenario.window
+            known = [{**demand, "pipeline_window": window} for demand in known]
+            bounds = [max(value for value in demand.values() if np.isfinite(value)) for demand in known]
+            starts = self.starts if self.varied or self.per_ms * bounds[0] > 1.0 else 1
+            parts[place] = _with_backlog(self.plan, part, self.per_ms * np.array(bounds), starts, self.together)
+            latency_ms, weight = parts[place].latency_ms.reshape(starts, -1), part.operation.size / len(bounds)
+            each += known
+            for turn, (demand, bound) in enumerate(zip(known, bounds, strict=True)):
+                ended = float(np.isfinite(latency_ms[turn :: len(bounds)]).mean())
+                in_time = float((latency_ms[turn :: len(bounds)] <= scenario.operation_timeout_ms).mean())
+                weights.append(weight)
+                most.append(0.0 if ended == 0.0 else ended / bound if bound > 0.0 else np.inf)
+                # of a growing backlog, what the test's duration leaves unserved is not done
+                done.append(self.per_ms * min(in_time, ended / max(1.0, self.per_ms * bound)))
+                if ended > 0.0 and bound > 0.0:
+                    binding[next(name for name, value in demand.items() if value == bound)] += ended * weight
         bottleneck = max(sorted(binding), key=lambda name: binding[name], default=None)
         demand_ms = {name: float(np.average([one[name] for one in each], weights=weights)) for name in each[0]}
         average = float(np.average(most, weights=weights)), float(np.average(done, weights=weights))
@@ -355,12 +410,13 @@ def _mean_of_finite(values: NDArray[np.float64]) -> float:
     return float(finite.mean()) if finite.size else np.inf
 
 
-def _with_backlog(plan: Plan, operations: Operations, rho: float, starts: int, together: int) -> Operations:
+def _with_backlog(plan: Plan, operations: Operations, rho: NDArray[np.float64], starts: int, together: int) -> Operations:
     """Above capacity the backlog grows for the test's duration, and each operation waits for what it finds.
 
-    Each operation starts as often as told, and the starts of some operations together are spread evenly over the test.
+    Each operation starts as often as told, in each of the systems whose utilisation is given in turn, and the starts of some
+    operations together are spread evenly over the test.
     """
-    if rho <= 1.0:
+    if starts == 1 and rho[0] <= 1.0:
         return operations
     scenario, count = plan.scenario, operations.operation.size
     apart = LANES // together
@@ -369,7 +425,8 @@ def _with_backlog(plan: Plan, operations: Operations, rho: float, starts: int, t
     turn = np.add.outer(np.arange(starts) * together, place).ravel()
     start = (turn * stride(times) % times + 0.5) / times
     operations = join([replace(operations, operation=operations.operation + np.uint32(again * _COPY)) for again in range(starts)])
-    behind = (scenario.warmup_s + start * scenario.duration_s) * 1000.0 * (rho - 1.0)
+    more = np.maximum(rho[np.arange(starts) % rho.size] - 1.0, 0.0)
+    behind = (scenario.warmup_s + start * scenario.duration_s) * 1000.0 * np.repeat(more, count)
     breakdown = operations.breakdown_ms.copy()
     breakdown[:, QUEUEING] += behind
     return replace(operations, latency_ms=operations.latency_ms + behind, breakdown_ms=breakdown)

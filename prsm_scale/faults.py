@@ -39,7 +39,7 @@ def faulty(scenario: Any) -> NDArray[np.int8]:
     return _deal(parse_behaviour(scenario.behaviour), scenario.byzantine_count)
 
 
-def behaviours(scenario: Any, replicate: int, centrality: NDArray[np.float64] | None) -> NDArray[np.int8]:
+def behaviours(scenario: Any, replicate: int, centrality: NDArray[np.float64] | None, turn: float = 0.0) -> NDArray[np.int8]:
     """What each replica of one replicate does.
 
     Parameters
@@ -50,6 +50,9 @@ def behaviours(scenario: Any, replicate: int, centrality: NDArray[np.float64] | 
         Random placement is drawn for each replicate, such that more faults add to those of fewer.
     centrality : ndarray of float64, shape (n,), optional
         Messages that each replica relays, for placement `worst`: replica 0 is faulty, then the busiest, by number where equal.
+    turn : float
+        Share of the replicas that are passed over in random order, from the first on: placements of turns spread evenly have
+        each replica among the faulty ones about equally often.
 
     Returns
     -------
@@ -65,6 +68,7 @@ def behaviours(scenario: Any, replicate: int, centrality: NDArray[np.float64] | 
         order = np.concatenate([[0], 1 + np.argsort(rank[1:], kind="stable")])
     else:
         order = np.argsort(uniforms(scenario.seed, DOMAIN_PLACEMENT, np.arange(n), replicate), kind="stable")
+        order = np.roll(order, -round(turn * n))
     codes[order[: scenario.byzantine_count]] = faulty(scenario)
     return codes
 

@@ -20,7 +20,7 @@ FIRST, MOST = 368, 50_000
 
 The first are as many as bound the 99th percentile from above with 97.5 % probability: 0.99**368 < 0.025. They are whole sixteens.
 """
-_GROWTH = 1.15
+_GROWTH, _MOST_GROWTH = 1.15, 3.0
 """Margin on the number of operations that the variance seen so far asks for."""
 
 
@@ -206,4 +206,4 @@ def more_operations(
     mean, error, groups = mean_and_error(latency, clusters, strata)
     share = (half_width(error, groups) / mean / scenario.precision) ** 2 if mean > 0 else 0.0
     share = max(share, FIRST / effective_size(latency, clusters, strata, 0.99, homogeneous))
-    return 0 if share <= 1.0 else int(operations.latency_ms.size * min(share * _GROWTH, 8.0)) + 1
+    return 0 if share <= 1.0 else int(operations.latency_ms.size * min(share * _GROWTH, _MOST_GROWTH)) + 1

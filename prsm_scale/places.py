@@ -17,8 +17,7 @@ from prsm_scale.capacity import Work, work_of
 from prsm_scale.crew import Crew
 from prsm_scale.faults import varies
 from prsm_scale.plans import Plan
-from prsm_scale.strata import Stratum
-from prsm_scale.system import System, build_system, members, with_first_primary
+from prsm_scale.system import System, members, system_where, with_first_primary
 from prsm_scale.views import serving_views
 from prsm_scale.waiting import Queues, behind, queues_of
 
@@ -28,6 +27,12 @@ there are many placements."""
 _GOLDEN = 0.6180339887498949
 """Share of a whole whose multiples fill it evenly from the first few on."""
 Turn = tuple[System, Work, NDArray[np.intp]]
+
+
+def further_work(plan: Plan, behaviour: NDArray[np.int8]) -> Work | None:
+    """What a proposal costs in a placement that is not simulated, None where it commits under nobody; primaries do not rotate."""
+    system = system_where(plan, behaviour, held=False)
+    return work_of(system) if serving_views(system.behaviour, plan.quorum, system.network).size else None
 
 
 class Place:
@@ -50,15 +55,13 @@ class Place:
     def __init__(
         self,
         plan: Plan,
-        replicate: int,
-        centrality: NDArray[np.float64] | None,
+        behaviour: NDArray[np.int8],
         per_ms: float,
         crew: Crew | None = None,
         like: Place | None = None,
-        stratum: Stratum | None = None,
     ) -> None:
         self.plan = plan
-        self.idle = build_system(plan, replicate, centrality, stratum=stratum)
+        self.idle = system_where(plan, behaviour)
         self.rotates = plan.scenario.primary_policy == PrimaryPolicy.ROTATING
         self.serving = serving_views(self.idle.behaviour, plan.quorum, self.idle.network)
         self._known = {self.idle.first_primary: (self.idle, work_of(self.idle))}

@@ -17,7 +17,6 @@ from prsm_scale.plans import KINDS_WITH_CLIENT, Plan
 from prsm_scale.protocols import Pattern, QuorumLaw, Round, Senders, quorum_size
 from prsm_scale.relays import relay_queues
 from prsm_scale.resources import JobCosts
-from prsm_scale.strata import Stratum
 from prsm_scale.views import ASK_ALL, Course, course, serving_views
 
 Ids = NDArray[np.int32]
@@ -74,13 +73,7 @@ class System:
         return self.course.legs[0].primary
 
 
-def build_system(
-    plan: Plan,
-    replicate: int,
-    centrality: NDArray[np.float64] | None = None,
-    first: int | None = None,
-    stratum: Stratum | None = None,
-) -> System:
+def build_system(plan: Plan, replicate: int, centrality: NDArray[np.float64] | None = None, first: int | None = None) -> System:
     """Make one replicate: place its faulty replicas, find ways round them, and lay out the kernels' arrays.
 
     Parameters
@@ -90,31 +83,43 @@ def build_system(
     centrality : ndarray of float64, shape (n,), optional
         See `faults.behaviours`.
     first : int, optional
-        First primary of the operations. By default the primary of the first view that serves, as once earlier ones have failed.
-    stratum : Stratum, optional
-        That its placement of faulty replicas is to be of; any by default.
+        See `system_where`.
     """
-    behaviour = behaviours(plan.scenario, replicate, centrality)
-    if stratum is not None:
-        behaviour = stratum.placement(plan, replicate, behaviour)
-    alive = (behaviour != SILENT).astype(np.uint8)
-    relays = alive * (behaviour != DROP_RELAY)
+    return system_where(plan, behaviours(plan.scenario, replicate, centrality), first)
+
+
+def system_where(plan: Plan, behaviour: NDArray[np.int8], first: int | None = None, held: bool = True) -> System:
+    """The system in which each replica does as told.
+
+    Parameters
+    ----------
+    plan : Plan
+    behaviour : ndarray of int8, shape (n,)
+        See `faults.behaviours`.
+    first : int, optional
+        First primary of the operations. By default the primary of the first view that serves, as once earlier ones have failed.
+    held : bool
+        Whether to work out how long relays hold messages back, which what a proposal costs does not depend on.
+    """
+    relays = (behaviour != SILENT) & (behaviour != DROP_RELAY)
     network = around(plan.network, plan.links.sites, relays.astype(np.uint8))
     serving = serving_views(behaviour, plan.quorum, network)
     settled = int(serving[0]) if serving.size else 0
-    return with_first_primary(plan, network, behaviour, serving, settled if first is None else first)
+    return with_first_primary(plan, network, behaviour, serving, settled if first is None else first, held)
 
 
 def with_first_primary(
-    plan: Plan, network: Network, behaviour: NDArray[np.int8], serving: NDArray[np.int64], first: int
+    plan: Plan, network: Network, behaviour: NDArray[np.int8], serving: NDArray[np.int64], first: int, held: bool = True
 ) -> System:  # fmt: skip
-    """The system for operations whose first primary is `first`, with the views that fail on their way."""
+    """The system for operations whose first primary is `first`, with the views that fail on their way; see `system_where`."""
     alive = (behaviour != SILENT).astype(np.uint8)
     way = course(plan, behaviour, serving, first)
     rounds = _rounds(plan, network, alive, behaviour, way)
     machines = _machines(plan, network, rounds, behaviour)
-    slots, paths = relay_queues(plan, network, way, rounds, machines)
-    rounds = rounds._replace(relay_slot=slots)
+    paths = network.paths
+    if held:
+        slots, paths = relay_queues(plan, network, way, rounds, machines)
+        rounds = rounds._replace(relay_slot=slots)
     return System(plan, network, behaviour, way, alive, rounds, paths, machines)
 
 

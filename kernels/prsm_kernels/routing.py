@@ -150,11 +150,15 @@ def paths_around(
             sooner = False
             for k in range(losing):
                 node = lost[k] if forward else lost[losing - 1 - k]
+                # without branches, which nothing foretells
+                least, by = best[node], -1
                 for edge in range(indptr[node], indptr[node + 1]):
                     length = onward[target[edge]] + cost_back_ms[edge] + _TIE_MS
-                    if length < best[node]:
-                        best[node], last_edge[row + node] = length, reverse[edge]
-                        sooner = True
+                    by = edge if length < least else by
+                    least = min(length, least)
+                if by >= 0:
+                    best[node], last_edge[row + node] = least, reverse[by]
+                    sooner = True
                 if relays[node]:
                     onward[node] = best[node]
             forward = not forward

@@ -13,7 +13,7 @@ from prsm_scale.capacity import demands
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.environments import resolve_condition
-from prsm_scale.faults import varies
+from prsm_scale.faults import behaviours, varies
 from prsm_scale.metrics import memory_mb
 from prsm_scale.places import Place
 from prsm_scale.planning.targets import Check, Targets, of_headroom, of_memory, of_placements, of_row
@@ -199,7 +199,7 @@ def least_shares(scenario: Scenario, most: float) -> dict[str, float]:
     centrality = relay_centrality(plan)
     best: dict[str, float] = {}
     for replicate in range(scenario.replicates if varies(scenario) else 1):
-        work = demands(Place(plan, replicate, centrality, 0.0).work)
+        work = demands(Place(plan, behaviours(scenario, replicate, centrality), 0.0).work)
         shares = {name: scenario.proposals_per_ms * ms for name, ms in work.items()}
         if not best or max(shares.values()) < max(best.values()):
             best = shares

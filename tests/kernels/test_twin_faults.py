@@ -65,7 +65,7 @@ def name(case: dict[str, Any]) -> str:
 
 def place_of(case: dict[str, Any], replicate: int = 0) -> Place:
     plan = make_plan(Scenario(**case))
-    return Place(plan, replicate, relay_centrality(plan), plan.scenario.proposals_per_ms)
+    return Place(plan, behaviours(plan.scenario, replicate, relay_centrality(plan)), plan.scenario.proposals_per_ms)
 
 
 def compare_faults(case: dict[str, Any], replicate: int = 0) -> None:

@@ -13,6 +13,7 @@ from prsm_scale.atomic import dumps
 from prsm_scale.capacity import demands
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
+from prsm_scale.faults import behaviours
 from prsm_scale.places import Place
 from prsm_scale.planning.plan import BANDWIDTHS_MBPS
 from prsm_scale.planning.targets import Check, Targets
@@ -153,7 +154,9 @@ def test_work_alone_gives_the_shares_that_a_simulation_gives() -> None:
 def test_where_placements_differ_the_lightest_counts() -> None:
     scenario = Scenario(nodes=10, rate=50.0, byzantine_ratio=0.3, topology="mesh", mesh_degree=3, replicates=4)
     plan = make_plan(scenario)
-    each = [max(demands(Place(plan, k, None, 0.0).work).values()) * scenario.proposals_per_ms for k in range(4)]
+    each = [
+        max(demands(Place(plan, behaviours(scenario, k, None), 0.0).work).values()) * scenario.proposals_per_ms for k in range(4)
+    ]
     assert len(set(each)) > 1
     assert max(least_shares(scenario, 0.0).values()) == min(each)
     assert max(least_shares(scenario, 1.0).values()) == each[0]

@@ -12,6 +12,7 @@ import pytest
 from prsm_scale.capacity import demands, work_of
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
+from prsm_scale.faults import behaviours
 from prsm_scale.places import Place
 from prsm_scale.plans import make_plan
 from prsm_scale.protocols import PBFT, QuorumLaw, fault_threshold
@@ -35,7 +36,7 @@ def quorum(n):
 def from_view_0(**settings):
     """The first operations of a run, before its primaries have been found to fail."""
     scenario = Scenario(**settings)
-    system, _ = Place(make_plan(scenario), 0, None, 0.0).starting_with(0)
+    system, _ = Place(make_plan(scenario), behaviours(scenario, 0, None), 0.0).starting_with(0)
     batch, _ = run_system(system)
     return batch, system
 

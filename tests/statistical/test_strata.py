@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from prsm_scale import engine
+from prsm_scale.capacity import demands
 from prsm_scale.config import Scenario
 from prsm_scale.faults import DELAY, DROP_RELAY, EQUIVOCATE, FLOOD, HONEST, SILENT, behaviours, can_lead
 from prsm_scale.metrics import half_width, mean_and_error
 from prsm_scale.outcome import FIRST
+from prsm_scale.places import Place, further_work
 from prsm_scale.plans import make_plan
 from prsm_scale.strata import ALL, Stratum, operations_of, places_of, strata_of
 
@@ -160,7 +162,7 @@ def test_dropping_relays_lead_like_others():
 
 
 def test_views_that_fail_first_are_counted_in_closed_form():
-    """Of m replicas that cannot lead among n, m / (n - m + 1) come before the first that can. Seen to fail by placements alone."""
+    """Of m replicas that cannot lead among n, m / (n - m + 1) come before the first that can. Seen to fail by placements."""
     outcome = engine.simulate_scenario(Scenario(nodes=16, network="lan", byzantine_ratio=0.2, rate=1))
     assert outcome.failover[0] == pytest.approx(3 / 14)
     cut_off = engine.simulate_scenario(Scenario(nodes=16, network="lan", byzantine_ratio=0.2, rate=1, topology="ring"))
@@ -177,3 +179,65 @@ def test_few_placements_of_a_kind_tell_the_failover(at_random, monkeypatch):
     assert many.failover[1] == pytest.approx(every, rel=0.12)
     few = [engine.simulate_scenario(Scenario(seed=seed, **DELAYING)).failover[1] for seed in range(5)]
     assert few == pytest.approx([every] * 5, rel=0.12)
+
+
+OVERLOADED = {"nodes": 40, "network": "wan", "topology": "random", "profile": "minimal", "byzantine_ratio": 0.2, "seed": 1,
+              "warmup_s": 30, "duration_s": 30, "operation_timeout_ms": 1e9}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def overloaded():
+    """A scenario offered twice what it can do, and its row and outcome from many placements, all simulated."""
+    calm = Scenario(**OVERLOADED, rate=0)
+    scenario = calm.but(rate=2.0 * engine.simulate_scenario(calm).row["saturation_ops_per_second"])
+    return scenario, engine.simulate_scenario(scenario.but(operations=64 * 800, replicates=800))
+
+
+def over_placements(scenario, times):
+    """Rows of the scenario with other placements each time, on the same graph."""
+    rows = []
+    for time in range(times):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "behaviours", lambda one, k, *more, t=time: behaviours(one, 10_000 + 100 * t + k, *more))
+            rows.append(engine.simulate_scenario(scenario).row)
+    return rows
+
+
+def test_backlogs_of_further_placements_make_latency_more_certain(overloaded, monkeypatch):
+    """Than those of the simulated ones alone, by more than half; intervals hold. Seen to fail with a loaded window as a bound."""
+    scenario, many = overloaded
+    ended = np.isfinite(many.latency_ms)
+    mean, error, _ = mean_and_error(many.latency_ms[ended], many.clusters[ended])
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_PLACES_EACH", (1,))
+        alone = np.array([row["mean_latency_ms"] for row in over_placements(scenario, 40)])
+    rows = over_placements(scenario, 40)
+    found = np.array([row["mean_latency_ms"] for row in rows])
+    assert found.std() < 0.5 * alone.std()
+    for means in (found, alone):
+        assert abs(means.mean() - mean) < SIGMAS * math.hypot(means.std() / math.sqrt(40), error)
+    held = [row["mean_latency_low_ms"] - 2 * error < mean < row["mean_latency_high_ms"] + 2 * error for row in rows]
+    assert np.mean(held) > 0.95 - SIGMAS * math.sqrt(0.95 * 0.05 / 40)
+
+
+def test_window_of_a_placement_is_that_of_an_idle_system(overloaded):
+    """Latency is no more than the backlog of the busiest resource and a few seconds. Seen to fail by a factor of three."""
+    scenario, many = overloaded
+    replicate, latency_ms = many.operations.replicate, many.latency_ms
+    for k, work in enumerate(many.works[:64]):
+        rho = scenario.proposals_per_ms * max(demands(work).values())
+        ended = latency_ms[(replicate == k) & np.isfinite(latency_ms)]
+        assert ended.mean() < max(0.0, rho - 1.0) * 45_000.0 + 5_000.0
+
+
+def test_what_a_proposal_costs_does_not_need_how_long_relays_hold_it(overloaded):
+    plan = make_plan(overloaded[0])
+    for k in range(4):
+        codes = behaviours(plan.scenario, k, None)
+        assert demands(further_work(plan, codes)) == demands(Place(plan, codes, 0.0).work)
+
+
+def test_turns_have_each_replica_among_the_faulty_equally_often():
+    scenario = Scenario(nodes=40, byzantine_ratio=0.25)
+    counts = sum((behaviours(scenario, 3, None, turn / 4) == SILENT).astype(int) for turn in range(4))
+    assert (counts == 1).all()
