@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prsm_kernels import LANES
-from prsm_kernels.codes import QUEUEING
 from prsm_scale.axes import Engine
+from prsm_scale.backlog import COPY, mean_of_finite, with_backlog
 from prsm_scale.batches import Runner, message_cost
 from prsm_scale.capacity import Work, demands, mean_demands
 from prsm_scale.crew import Crew
@@ -30,9 +29,9 @@ from prsm_scale.outcome import (
     join,
     more_operations,
 )
-from prsm_scale.places import Place, further_work, stride
+from prsm_scale.places import Place, further_work
 from prsm_scale.plans import Plan, at_rest, make_plan, relay_centrality
-from prsm_scale.strata import ALL, FEWEST, Stratum, operations_of, places_of, strata_of
+from prsm_scale.strata import ALL, FEWEST, Stratum, failing_first, operations_of, places_of, strata_of
 from prsm_scale.system import System, build_system
 
 MOST_MESSAGES = 1_000_000_000
@@ -58,8 +57,6 @@ _FAILOVERS = 4
 """Placements that tell how long the first operation takes when so many views fail."""
 _OF_A_PLACE = 4
 """Operations of a placement, on average, from which on each has some whatever its stratum's share."""
-_COPY = 1 << 20
-"""Added to an operation's number for each further start."""
 _known_at_rest: Latest[tuple[str, int], NDArray[np.float64]] = Latest(256)
 """Latencies at rest by scenario and number: all shares of faulty replicas of a system have the same."""
 
@@ -157,7 +154,7 @@ class _Job:
 
     def groups(self, operations: Operations) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Number of the independent group of each operation, those that share their waits or the whole placement; its stratum."""
-        replicate, number = operations.replicate.astype(np.int64), (operations.operation % _COPY).astype(np.int64)
+        replicate, number = operations.replicate.astype(np.int64), (operations.operation % COPY).astype(np.int64)
         if self.varied:
             return replicate, np.array(self.stratum, np.int64)[replicate]
         # those of a group are as far apart as can be, so that strata of waits, of which sixteen have one each, are spread over it
@@ -344,12 +341,7 @@ class _Job:
         if not self.varied or sorted(first) != sorted(int(np.argmax(can)) for can in leads):
             weight = {views: float(self._weights[some].sum()) for views, some in by_views.items()}
             return {views: part / sum(weight.values()) for views, part in weight.items()}
-        shares, left = dict[int, float](), 1.0
-        ready, n = int(leads[0].sum()), leads[0].size
-        for views in range(n - ready + 1):
-            shares[views] = left * ready / (n - views)
-            left -= shares[views]
-        return shares
+        return failing_first(int(leads[0].sum()), leads[0].size)
 
     def _flight_ms(self, place: int, part: Operations, busiest_ms: float) -> float:
         """Mean time for which a proposal fills a place in the window, inf where none is ever decided.
@@ -357,7 +349,7 @@ class _Job:
         It bounds the capacity by what it is in an idle system; where even with waiting it is no bound, that is not looked into.
         Of many placements the first few tell whether it may be one for the others of their stratum.
         """
-        loaded, bound = _mean_of_finite(part.flight_ms), busiest_ms * self.plan.scenario.window
+        loaded, bound = mean_of_finite(part.flight_ms), busiest_ms * self.plan.scenario.window
         if self.places[place].system.machines.busy <= 0.0 or loaded <= bound or np.isinf(loaded):
             return loaded
         known = self.idle_ms[self.stratum[place]]
@@ -367,7 +359,7 @@ class _Job:
         def measured(count: int) -> float:
             number = np.arange(count, dtype=np.uint32)
             replicate = np.full(count, part.replicate[0], np.uint32)
-            return _mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
+            return mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
 
         idle = measured(min(part.operation.size, LANES if self.varied else _IDLE))
         if part.operation.size < _IDLE and not self.varied and idle > _NEAR * bound:
@@ -387,7 +379,7 @@ class _Job:
             known = [{**demand, "pipeline_window": window} for demand in known]
             bounds = [max(value for value in demand.values() if np.isfinite(value)) for demand in known]
             starts = self.starts if self.varied or self.per_ms * bounds[0] > 1.0 else 1
-            parts[place] = _with_backlog(self.plan, part, self.per_ms * np.array(bounds), starts, self.together)
+            parts[place] = with_backlog(self.plan, part, self.per_ms * np.array(bounds), starts, self.together)
             latency_ms, weight = parts[place].latency_ms.reshape(starts, -1), part.operation.size / len(bounds)
             each += known
             for turn, (demand, bound) in enumerate(zip(known, bounds, strict=True)):
@@ -403,30 +395,3 @@ class _Job:
         demand_ms = {name: float(np.average([one[name] for one in each], weights=weights)) for name in each[0]}
         average = float(np.average(most, weights=weights)), float(np.average(done, weights=weights))
         return Capacity(average[0], bottleneck, demand_ms, average[1]), join(parts)
-
-
-def _mean_of_finite(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else np.inf
-
-
-def _with_backlog(plan: Plan, operations: Operations, rho: NDArray[np.float64], starts: int, together: int) -> Operations:
-    """Above capacity the backlog grows for the test's duration, and each operation waits for what it finds.
-
-    Each operation starts as often as told, in each of the systems whose utilisation is given in turn, and the starts of some
-    operations together are spread evenly over the test.
-    """
-    if starts == 1 and rho[0] <= 1.0:
-        return operations
-    scenario, count = plan.scenario, operations.operation.size
-    apart = LANES // together
-    together, place = (count, np.arange(count)) if starts == 1 else (together, np.arange(count) // apart % together)
-    times = starts * together
-    turn = np.add.outer(np.arange(starts) * together, place).ravel()
-    start = (turn * stride(times) % times + 0.5) / times
-    operations = join([replace(operations, operation=operations.operation + np.uint32(again * _COPY)) for again in range(starts)])
-    more = np.maximum(rho[np.arange(starts) % rho.size] - 1.0, 0.0)
-    behind = (scenario.warmup_s + start * scenario.duration_s) * 1000.0 * np.repeat(more, count)
-    breakdown = operations.breakdown_ms.copy()
-    breakdown[:, QUEUEING] += behind
-    return replace(operations, latency_ms=operations.latency_ms + behind, breakdown_ms=breakdown)

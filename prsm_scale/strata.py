@@ -101,3 +101,12 @@ def places_of(strata: Sequence[Stratum], count: int) -> list[int]:
     number = [max(FEWEST, part) for part in operations_of(strata, count)]
     number[0] = max(FEWEST, count - sum(number[1:]))
     return [place for place, many in enumerate(number) for _ in range(many)]
+
+
+def failing_first(ready: int, n: int) -> dict[int, float]:
+    """Share of the random orders of n replicas in which so many come before the first of those that are `ready` to lead."""
+    shares, left = dict[int, float](), 1.0
+    for views in range(n - ready + 1):
+        shares[views] = left * ready / (n - views)
+        left -= shares[views]
+    return shares

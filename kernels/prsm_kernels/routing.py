@@ -140,18 +140,15 @@ def paths_around(
                 best[node], last_edge[row + node] = length, edge
                 if relays[node]:
                     onward[node] = length
-                kept[keeping] = node
-                keeping += 1
+                kept[keeping], keeping = node, keeping + 1
             else:
-                lost[losing] = node
-                losing += 1
+                lost[losing], losing = node, losing + 1
         sooner, forward = losing > 0, True
         while sooner:
             sooner = False
             for k in range(losing):
                 node = lost[k] if forward else lost[losing - 1 - k]
-                # without branches, which nothing foretells
-                least, by = best[node], -1
+                least, by = best[node], -1  # without branches, which nothing foretells
                 for edge in range(indptr[node], indptr[node + 1]):
                     length = onward[target[edge]] + cost_back_ms[edge] + _TIE_MS
                     by = edge if length < least else by
