@@ -17,12 +17,6 @@ COPY = 1 << 20
 """Added to an operation's number for each further start."""
 
 
-def mean_of_finite(values: NDArray[np.float64]) -> float:
-    """Mean of those values that are finite; inf where there is none."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else np.inf
-
-
 def with_backlog(plan: Plan, operations: Operations, rho: NDArray[np.float64], starts: int, together: int) -> Operations:
     """Above capacity the backlog grows for the test's duration, and each operation waits for what it finds.
 

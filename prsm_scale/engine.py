@@ -12,23 +12,14 @@ from numpy.typing import NDArray
 
 from prsm_kernels import LANES
 from prsm_scale.axes import Engine
-from prsm_scale.backlog import COPY, mean_of_finite, with_backlog
+from prsm_scale.backlog import COPY, with_backlog
 from prsm_scale.batches import Runner, message_cost
 from prsm_scale.capacity import Work, demands, mean_demands
 from prsm_scale.crew import Crew
 from prsm_scale.faults import PRIMARY, behaviours, can_lead, varies
 from prsm_scale.latest import Latest
 from prsm_scale.metrics import half_width, mean_and_error
-from prsm_scale.outcome import (
-    FIRST,
-    MOST,
-    Capacity,
-    Operations,
-    Outcome,
-    Progress,
-    join,
-    more_operations,
-)
+from prsm_scale.outcome import FIRST, MOST, Capacity, Operations, Outcome, Progress, join, more_operations
 from prsm_scale.places import Place, further_work
 from prsm_scale.plans import Plan, at_rest, make_plan, relay_centrality
 from prsm_scale.strata import ALL, FEWEST, Stratum, failing_first, operations_of, places_of, strata_of
@@ -161,6 +152,10 @@ class _Job:
         apart = LANES // self.together
         return replicate << 32 | (number // LANES * apart + number % apart), np.zeros_like(replicate)
 
+    def _make_first_places(self, count: int) -> None:
+        """Make so many places of all strata; one where faulty replicas do not differ."""
+        self._make_places(places_of(self.strata, count if self.varied else 1))
+
     def _make_places(self, of: list[int]) -> None:
         """Make further places, of these strata, those alike once; waits follow from the first one's."""
         self.stratum += of
@@ -214,12 +209,12 @@ class _Job:
         """Simulate as many operations as the scenario asks for or needs."""
         scenario, count = self.plan.scenario, self.plan.scenario.operations
         if count is not None:
-            self._make_places(places_of(self.strata, min(scenario.replicates, count)) if self.varied else [0])
+            self._make_first_places(min(scenario.replicates, count))
             self.each = count
             self.tick(0, count)
             self.extend(count)
             return
-        self._make_places(places_of(self.strata, max(scenario.replicates, FEWEST * len(self.strata))) if self.varied else [0])
+        self._make_first_places(max(scenario.replicates, FEWEST * len(self.strata)))
         share = np.array([one.share for one in self.strata])
         each = np.bincount(self.stratum) / share
         cost = message_cost(self.places[0].system)
@@ -262,8 +257,8 @@ class _Job:
             ended = np.isfinite(operations.latency_ms)
             if not ended.any():
                 return
-            cluster, stratum = self.groups(operations)
-            mean, error, groups = mean_and_error(operations.latency_ms[ended], cluster[ended], stratum[ended])
+            cluster, _ = self.groups(operations)
+            mean, error, groups = mean_and_error(operations.latency_ms[ended], cluster[ended])
             uncertain = half_width(error, groups) / (mean + behind_ms) / scenario.precision
             count = LANES * math.ceil(min(self.done * uncertain**2, most) / LANES) - self.done
 
@@ -349,7 +344,7 @@ class _Job:
         It bounds the capacity by what it is in an idle system; where even with waiting it is no bound, that is not looked into.
         Of many placements the first few tell whether it may be one for the others of their stratum.
         """
-        loaded, bound = mean_of_finite(part.flight_ms), busiest_ms * self.plan.scenario.window
+        loaded, bound = part.mean_flight_ms, busiest_ms * self.plan.scenario.window
         if self.places[place].system.machines.busy <= 0.0 or loaded <= bound or np.isinf(loaded):
             return loaded
         known = self.idle_ms[self.stratum[place]]
@@ -359,7 +354,7 @@ class _Job:
         def measured(count: int) -> float:
             number = np.arange(count, dtype=np.uint32)
             replicate = np.full(count, part.replicate[0], np.uint32)
-            return mean_of_finite(self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).flight_ms)
+            return self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).mean_flight_ms
 
         idle = measured(min(part.operation.size, LANES if self.varied else _IDLE))
         if part.operation.size < _IDLE and not self.varied and idle > _NEAR * bound:

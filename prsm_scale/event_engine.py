@@ -50,8 +50,7 @@ def simulate_events(scenario: Any, crew: Crew, tick: Progress) -> Outcome:
     operations = job.joined()
     works = tuple(_measured_work(run, job.count) for run in job.runs)
     demand = mean_demands(works)
-    flight = operations.flight_ms[np.isfinite(operations.flight_ms)]
-    demand["pipeline_window"] = float(flight.mean()) / scenario.window if flight.size else math.inf
+    demand["pipeline_window"] = operations.mean_flight_ms / scenario.window
     busiest = {name: value for name, value in demand.items() if math.isfinite(value) and value > 0.0}
     capacity = Capacity(
         saturation_per_ms=saturation_per_ms,

@@ -298,8 +298,8 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     if commit.size:
         row |= {"mean_commit_ms": float(commit.mean()), "median_commit_ms": float(np.median(commit))}
         row["p99_commit_ms"] = float(np.quantile(commit, 0.99))
-    flight = operations.flight_ms[np.isfinite(operations.flight_ms)]
-    row["mean_flight_ms"] = float(flight.mean()) if flight.size else None
+    flight_ms = operations.mean_flight_ms
+    row["mean_flight_ms"] = flight_ms if math.isfinite(flight_ms) else None
     parts = operations.breakdown_ms[ended].mean(axis=0)
     parts[QUEUEING] = 0.0
     parts[QUEUEING] = mean - parts.sum()

@@ -21,7 +21,7 @@ FIRST, MOST = 368, 50_000
 The first are as many as bound the 99th percentile from above with 97.5 % probability: 0.99**368 < 0.025. They are whole sixteens.
 """
 _GROWTH, _MOST_GROWTH = 1.15, 3.0
-"""Margin on the number of operations that the variance seen so far asks for."""
+"""Margin on the number of operations that the variance seen so far asks for, and how far it grows at once."""
 
 
 class Progress(Protocol):
@@ -68,6 +68,12 @@ class Operations:
     transmissions: NDArray[np.float64]
     view_changes: NDArray[np.int64]
     violated: NDArray[np.bool_]
+
+    @property
+    def mean_flight_ms(self) -> float:
+        """Mean time in flight of those that are decided; inf where none is."""
+        decided = self.flight_ms[np.isfinite(self.flight_ms)]
+        return float(decided.mean()) if decided.size else np.inf
 
 
 @dataclass(frozen=True)

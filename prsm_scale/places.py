@@ -18,7 +18,6 @@ from prsm_scale.crew import Crew
 from prsm_scale.faults import varies
 from prsm_scale.plans import Plan
 from prsm_scale.system import System, members, system_where, with_first_primary
-from prsm_scale.views import serving_views
 from prsm_scale.waiting import Queues, behind, queues_of
 
 _MOST_PRIMARIES, _OF_A_PLACEMENT = 32, 4
@@ -32,7 +31,7 @@ Turn = tuple[System, Work, NDArray[np.intp]]
 def further_work(plan: Plan, behaviour: NDArray[np.int8]) -> Work | None:
     """What a proposal costs in a placement that is not simulated, None where it commits under nobody; primaries do not rotate."""
     system = system_where(plan, behaviour, held=False)
-    return work_of(system) if serving_views(system.behaviour, plan.quorum, system.network).size else None
+    return work_of(system) if system.serving.size else None
 
 
 class Place:
@@ -63,7 +62,7 @@ class Place:
         self.plan = plan
         self.idle = system_where(plan, behaviour)
         self.rotates = plan.scenario.primary_policy == PrimaryPolicy.ROTATING
-        self.serving = serving_views(self.idle.behaviour, plan.quorum, self.idle.network)
+        self.serving = self.idle.serving
         self._known = {self.idle.first_primary: (self.idle, work_of(self.idle))}
         self.work = self._mean_work() if self.rotates and self.serving.size else self._from(self.idle.first_primary)[1]
         duration_ms = (plan.scenario.warmup_s + plan.scenario.duration_s) * 1000.0

@@ -32,6 +32,8 @@ class System:
     network : Network
     behaviour : ndarray of int8, shape (n,)
         What each replica does, see `faults.behaviours`.
+    serving : ndarray of int64
+        Replicas under whose lead operations commit, see `views.serving_views`.
     course : Course
         The rounds of an operation, in the order of `rounds`.
     alive : ndarray of uint8, shape (n,)
@@ -46,6 +48,7 @@ class System:
     plan: Plan
     network: Network
     behaviour: NDArray[np.int8]
+    serving: NDArray[np.int64]
     course: Course
     alive: NDArray[np.uint8]
     rounds: Rounds
@@ -120,7 +123,7 @@ def with_first_primary(
     if held:
         slots, paths = relay_queues(plan, network, way, rounds, machines)
         rounds = rounds._replace(relay_slot=slots)
-    return System(plan, network, behaviour, way, alive, rounds, paths, machines)
+    return System(plan, network, behaviour, serving, way, alive, rounds, paths, machines)
 
 
 def members(ids: NDArray[Any], n: int) -> NDArray[np.bool_]:

@@ -40,6 +40,17 @@ def _push(heap_key, heap_node, size, key, node):
         i = up
 
 
+@inlined
+def _insert_in_order(places, size, values):
+    """Sort the first so many places, which nearly are, by their values."""
+    for k in range(1, size):
+        place, at = places[k], k
+        while at > 0 and values[places[at - 1]] > values[place]:
+            places[at] = places[at - 1]
+            at -= 1
+        places[at] = place
+
+
 @kernel
 def shortest_paths(indptr, target, cost_ms, relays, sources, last_edge, order, distance_ms):
     """Shortest paths from some nodes to all, by Dijkstra's algorithm with a binary heap.
@@ -140,15 +151,18 @@ def paths_around(
                 best[node], last_edge[row + node] = length, edge
                 if relays[node]:
                     onward[node] = length
-                kept[keeping], keeping = node, keeping + 1
+                kept[keeping] = node
+                keeping += 1
             else:
-                lost[losing], losing = node, losing + 1
+                lost[losing] = node
+                losing += 1
         sooner, forward = losing > 0, True
         while sooner:
             sooner = False
             for k in range(losing):
                 node = lost[k] if forward else lost[losing - 1 - k]
-                least, by = best[node], -1  # without branches, which nothing foretells
+                # without branches, which nothing foretells
+                least, by = best[node], -1
                 for edge in range(indptr[node], indptr[node + 1]):
                     length = onward[target[edge]] + cost_back_ms[edge] + _TIE_MS
                     by = edge if length < least else by
@@ -159,12 +173,7 @@ def paths_around(
                 if relays[node]:
                     onward[node] = best[node]
             forward = not forward
-        for k in range(1, losing):
-            node, at = lost[k], k
-            while at > 0 and best[lost[at - 1]] > best[node]:
-                lost[at] = lost[at - 1]
-                at -= 1
-            lost[at] = node
+        _insert_in_order(lost, losing, best)
         at, to = 0, 0
         for k in range(keeping + losing):
             if at < keeping and (to == losing or best[kept[at]] <= best[lost[to]]):
@@ -261,12 +270,7 @@ def _ascending(values, keys, places, counts):
         places[0, s] = s
         keys[s] = np.uint32(min((values[s] - low) * scale, most) if values[s] < np.inf else most)
     row = order_by_bits(keys, places, size, counts, _DIGIT_BITS)
-    for k in range(1, size):
-        place, at = places[row, k], k
-        while at > 0 and values[places[row, at - 1]] > values[place]:
-            places[row, at] = places[row, at - 1]
-            at -= 1
-        places[row, at] = place
+    _insert_in_order(places[row], size, values)
     return row
 
 
