@@ -16,6 +16,7 @@ from prsm_scale.relays import addressed_replicas
 from prsm_scale.system import System, members
 
 Vector = NDArray[np.float64]
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ class _Ledger:
             self._send(senders, (fanout if self.lines is None else self._line_copies(r)[senders]) * job.size_bytes)
         handling = rounds.handle_ms[r * n : (r + 1) * n] * arrivals
         handling[receivers] += job.quorum_ms * self.slow[receivers]
-        self._compute(np.arange(n), handling)
+        self._compute(_ALL, handling)
         flooded = self.system.network.kind == GOSSIP and kind == AMONG_REPLICAS
         if flooded:
             self._flood(r, senders, arrivals, weight)
@@ -104,10 +105,10 @@ class _Ledger:
         else:
             self._cross(r, senders, weight)
 
-    def _compute(self, who: NDArray[np.int32] | NDArray[np.int64], work: Vector) -> None:
+    def _compute(self, who: NDArray[np.int32] | slice, work: Vector) -> None:
         self.cpu[who] += work / self.cores
 
-    def _send(self, who: NDArray[np.int32], size: Vector) -> None:
+    def _send(self, who: NDArray[np.int32] | slice, size: Vector) -> None:
         self.egress[who] += size * self.out[who] * self.again
         self.sent[who] += size * self.again
 
@@ -141,7 +142,7 @@ class _Ledger:
         again = np.maximum(network.copies - 1.0, 0.0) * job.transit_ms
         # handling holds forwarding and further copies of what is for this replica
         booked = arrivals * ((network.degree - 1.0) * system.machines.relays * job.send_ms + again)
-        self._compute(np.arange(n), (forwarding + others * job.transit_ms - booked) * self.slow)
+        self._compute(_ALL, (forwarding + others * job.transit_ms - booked) * self.slow)
         self.relay_cpu += (forwarding + others * job.transit_ms) * self.slow / self.cores
         hops /= max(senders.size, 1)
         self.hops[r] = hops / max(int(system.rounds.addressed[r * n : (r + 1) * n].max()), 1)
@@ -151,19 +152,19 @@ class _Ledger:
             onward = flood.far_out
             onward[senders] -= self.lines.copies[senders] * weight
         self.relay_egress += onward * job.size_bytes * self.out * self.again
-        self._send(np.arange(n, dtype=np.int32), onward * job.size_bytes)
+        self._send(_ALL, onward * job.size_bytes)
 
     def _forward(self, r: int, senders: NDArray[np.int32], weight: Vector) -> None:
         """Book what relays do for unicast messages."""
-        job, n = self.jobs[r], self.n
+        job = self.jobs[r]
         onward, coming, going = self._unicast(r, senders, weight)
         forwarding = onward * (job.transit_ms + job.send_ms) * self.slow
         self.relay_cpu += forwarding / self.cores
-        self._compute(np.arange(n), forwarding)
+        self._compute(_ALL, forwarding)
         self.ingress += coming * job.size_bytes * self.into
         self.relay_ingress += coming * job.size_bytes * self.into
         self.relay_egress += going * job.size_bytes * self.out * self.again
-        self._send(np.arange(n, dtype=np.int32), going * job.size_bytes)
+        self._send(_ALL, going * job.size_bytes)
 
     def _unicast(self, r: int, senders: NDArray[np.int32], weight: Vector) -> tuple[Vector, Vector, Vector]:
         """Messages each replica forwards, and those of them that come and go over its line.
@@ -180,7 +181,7 @@ class _Ledger:
         self.crossing_bytes += carried.crossing * share * each.mean() * self.jobs[r].size_bytes
         messages = start.size * wanted.sum() - (wanted[start].sum() if among else 0)
         self.hops[r] = carried.hops * each.mean() / max(1.0, float(messages))
-        onward = np.asarray((carried.through[start] * each[:, None]).sum(axis=0) * share, np.float64)
+        onward = carried.forwarded(start, each) * share
         if self.lines is None:
             return onward, onward, onward
         ends = np.ix_(np.flatnonzero(wanted), start)

@@ -246,7 +246,7 @@ class _Job:
             return
         scenario, rho = self.plan.scenario, self.per_ms * max(demands(self.works[0]).values())
         behind_ms = (scenario.warmup_s + scenario.duration_s / 2.0) * 1000.0 * (rho - 1.0)
-        cheap = _GROUPS * LANES * cost <= _LONG
+        cheap = _GROUPS * LANES * cost <= _LONG and not self._hopeless
         self.together = LANES if cheap else _FEW
         count = _GROUPS * self.together
         most = max(count, _LONG // cost if cheap else 0)
@@ -262,6 +262,12 @@ class _Job:
             uncertain = half_width(error, groups) / (mean + behind_ms) / scenario.precision
             count = LANES * math.ceil(min(self.done * uncertain**2, most) / LANES) - self.done
 
+    @property
+    def _hopeless(self) -> bool:
+        """Whether what piles up before the test begins keeps every operation of it waiting for longer than it may take."""
+        scenario, rho = self.plan.scenario, self.per_ms * min(max(demands(work).values()) for work in self.works)
+        return bool(scenario.warmup_s * 1000.0 * (rho - 1.0) > scenario.operation_timeout_ms)
+
     def _look_further(self, cost: int) -> None:
         """Let the operations of each placement find the backlog of others, too, which latency depends on most.
 
@@ -269,10 +275,8 @@ class _Job:
         allow, whatever they show: to go on where they differ would favour what differs. Turns of the same order of replicas
         have each among the faulty ones about equally often, so that their mean varies less than that of as many others.
         """
-        scenario = self.plan.scenario
-        at_first_ms = scenario.warmup_s * 1000.0 * (self.per_ms * min(max(demands(work).values()) for work in self.works) - 1.0)
         served = [k for k, part in enumerate(self.parts) if np.isfinite(part.latency_ms).any()]
-        if self.places[0].rotates or not served or at_first_ms > scenario.operation_timeout_ms:
+        if self.places[0].rotates or not served or self._hopeless:
             return
         most = 1 + _PLACES_MESSAGES // (len(served) * (_PLACE_MESSAGES + _PLACE_COSTS * cost))
         each = max(many for many in _PLACES_EACH if many <= most)
@@ -299,9 +303,11 @@ class _Job:
         for k, place in enumerate(self.places):
             if place.serving.size:
                 by_views[int(place.serving[0])].append(k)
-        number = np.arange(LANES, dtype=np.uint32)
+        number, most_ms = np.arange(LANES, dtype=np.uint32), self.plan.scenario.operation_timeout_ms
 
         def first_ms(k: int) -> float:
+            if self.places[k].way_from(PRIMARY).waits_ms > most_ms:
+                return math.inf
             system, work = self.places[k].starting_with(PRIMARY)
             if system is self.places[k].system:
                 return float(self.parts[k].latency_ms.mean())
@@ -315,7 +321,7 @@ class _Job:
         share, weights = self._shares_of_views(by_views), self._weights
         told = [(share[views] * weights[k] / weights[some].sum(), latency_ms[k]) for views, some in known.items() for k in some]
         weight, value = np.array(told).reshape(-1, 2).T
-        in_time = value <= self.plan.scenario.operation_timeout_ms
+        in_time = value <= most_ms
         if not in_time.any():
             return None
         return sum(views * part for views, part in share.items()), float(np.average(value[in_time], weights=weight[in_time]))
@@ -353,8 +359,8 @@ class _Job:
 
         def measured(count: int) -> float:
             number = np.arange(count, dtype=np.uint32)
-            replicate = np.full(count, part.replicate[0], np.uint32)
-            return self.runner.run(self.places[place].idle, replicate, number, lambda *_: None).mean_flight_ms
+            replicate, at = np.full(count, part.replicate[0], np.uint32), self.places[place]
+            return self.runner.run(at.idle, replicate, number, lambda *_: None, at.idle_work).mean_flight_ms
 
         idle = measured(min(part.operation.size, LANES if self.varied else _IDLE))
         if part.operation.size < _IDLE and not self.varied and idle > _NEAR * bound:

@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels import Law, Paths, count_floods, count_transits, paths_around, queue_waits, relay_waits, shortest_paths
+from prsm_kernels import (
+    Law,
+    Paths,
+    count_copies,
+    count_floods,
+    count_transits,
+    paths_around,
+    queue_waits,
+    relay_waits,
+    shortest_paths,
+)
 from prsm_kernels.codes import DIRECT, GOSSIP, ROUTED
 from prsm_scale.environments import Links
 from prsm_scale.hosts import HostLines, host_lines
@@ -275,22 +285,16 @@ def flooding(
     passed, back = np.zeros(n, np.int64), np.zeros(paths.target.size, np.int64)
     count_floods(sources, relays, paths.last_edge, passed, back)
     sent = np.bincount(sources, minlength=n)
-    # each live neighbour sends a copy, unless it has the message from this very node
-    crossing = (passed + sent)[paths.source].astype(np.float64)
-    neighbours = np.bincount(paths.target, weights=crossing, minlength=n)
-    informed = np.bincount(paths.source, weights=back, minlength=n)
-    hops = float((degree * sent).sum() + (passed * (degree - 1)).sum())
-    copies = (neighbours - informed).astype(np.float64)
+    hops = float(degree @ sent + passed @ (degree - 1))
+    sent += passed
+    every = np.ones(paths.target.size, np.bool_)
+    copies, far_in, far_out = np.zeros(n), np.zeros(n), np.zeros(n)
+    count_copies(paths.indptr, paths.target, sent, back, every, copies, far_out)
     if far_edge is None:
         return Flood(copies, hops, copies, copies)
-    crossing, back = crossing * far_edge, back * far_edge
-
-    def less(more: Ids, fewer: Ids) -> NDArray[np.float64]:
-        counted: NDArray[np.float64] = np.bincount(more, weights=crossing, minlength=n).astype(np.float64)
-        return counted - np.bincount(fewer, weights=back, minlength=n)
-
-    # over the edge by which a message came to a node, that sends no copy back
-    return Flood(copies, hops, less(paths.target, paths.source), less(paths.source, paths.target))
+    far_out[:] = 0.0
+    count_copies(paths.indptr, paths.target, sent, back, far_edge, far_in, far_out)
+    return Flood(copies, hops, far_in, far_out)
 
 
 def _hops(kind: int, routes: _Routes) -> int:
@@ -319,6 +323,12 @@ class Transit:
     through: Ids
     crossing: NDArray[np.float64]
     hops: float
+
+    def forwarded(self, senders: Ids, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Messages that each node forwards, shape (n,), where each of the senders stands for so many."""
+        rows, alike = self.through[senders], bool((weight == weight[0]).all())
+        total = rows.sum(axis=0) * weight[0] if alike else (rows * weight[:, None]).sum(axis=0)
+        return np.asarray(total, np.float64)
 
 
 def transit(network: Network, senders: Ids, receivers: NDArray[np.uint8]) -> Transit:

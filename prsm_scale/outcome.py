@@ -22,6 +22,8 @@ The first are as many as bound the 99th percentile from above with 97.5 % probab
 """
 _GROWTH, _MOST_GROWTH = 1.15, 3.0
 """Margin on the number of operations that the variance seen so far asks for, and how far it grows at once."""
+_STEP = 1.3
+"""How far it grows at once for the 99th percentile, of which the few operations beyond it give but a rough idea."""
 
 
 class Progress(Protocol):
@@ -180,6 +182,8 @@ class Outcome:
 
 def join(parts: Sequence[Operations]) -> Operations:
     """Put operations one after another."""
+    if len(parts) == 1:
+        return parts[0]
     names = Operations.__dataclass_fields__
     return Operations(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
@@ -211,5 +215,6 @@ def more_operations(
     latency, clusters, strata = operations.latency_ms[ended], clusters[ended], strata[ended]
     mean, error, groups = mean_and_error(latency, clusters, strata)
     share = (half_width(error, groups) / mean / scenario.precision) ** 2 if mean > 0 else 0.0
-    share = max(share, FIRST / effective_size(latency, clusters, strata, 0.99, homogeneous))
+    few = FIRST / effective_size(latency, clusters, strata, 0.99, homogeneous)
+    share = max(share, min(few, _STEP))
     return 0 if share <= 1.0 else int(operations.latency_ms.size * min(share * _GROWTH, _MOST_GROWTH)) + 1

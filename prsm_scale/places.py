@@ -18,6 +18,7 @@ from prsm_scale.crew import Crew
 from prsm_scale.faults import varies
 from prsm_scale.plans import Plan
 from prsm_scale.system import System, members, system_where, with_first_primary
+from prsm_scale.views import Course, course
 from prsm_scale.waiting import Queues, behind, queues_of
 
 _MOST_PRIMARIES, _OF_A_PLACEMENT = 32, 4
@@ -41,6 +42,8 @@ class Place:
     ----------
     idle : System
         Under the primary of the first view that serves, without other operations.
+    idle_work : Work
+        Of one proposal there.
     system : System
         The same, with waiting behind other operations.
     work : Work
@@ -63,8 +66,9 @@ class Place:
         self.idle = system_where(plan, behaviour)
         self.rotates = plan.scenario.primary_policy == PrimaryPolicy.ROTATING
         self.serving = self.idle.serving
-        self._known = {self.idle.first_primary: (self.idle, work_of(self.idle))}
-        self.work = self._mean_work() if self.rotates and self.serving.size else self._from(self.idle.first_primary)[1]
+        self.idle_work = work_of(self.idle)
+        self._known = {self.idle.first_primary: (self.idle, self.idle_work)}
+        self.work = self._mean_work() if self.rotates and self.serving.size else self.idle_work
         duration_ms = (plan.scenario.warmup_s + plan.scenario.duration_s) * 1000.0
         self.queues = queues_of(self.idle, self.work, per_ms, duration_ms, crew or Crew(1), like.queues if like else None)
         self.system = behind(self.idle, self.work, per_ms, self.queues)
@@ -107,6 +111,10 @@ class Place:
             busy=waits.busy, cpu_wait_ms=cpu_ms, nic_wait_ms=nic_ms, relay_wait_ms=waits.relay_wait_ms, slowed_ms=slowed.ravel()
         )
         return replace(system, machines=machines), work
+
+    def way_from(self, first: int) -> Course:
+        """The way of operations whose first primary is `first`."""
+        return course(self.plan, self.idle.behaviour, self.serving, first)
 
     def _from(self, first: int) -> tuple[System, Work]:
         if first not in self._known:

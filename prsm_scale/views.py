@@ -88,6 +88,11 @@ class Course:
         return folded
 
     @property
+    def waits_ms(self) -> float:
+        """Time-outs on the way, each of which begins after the one before has ended."""
+        return sum(leg.timer_ms for leg in self.legs)
+
+    @property
     def proposal(self) -> int:
         """Place of the last proposal."""
         return max(place for place, leg in enumerate(self.legs) if leg.wanted == 1)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ _IDLE = 0.02
 """Utilisation below which waiting is left out."""
 _CRITICAL = 0.95
 """Utilisation from which so short a simulation cannot tell the mean, and that of heavy traffic stands in."""
+_SURELY = 0.5
+"""Share of the least that a wait in a critical queue can be, below which one is surely not bounded by it."""
 
 
 def watched_replicas(work: Work, primary: int) -> NDArray[np.int64]:
@@ -161,7 +164,11 @@ def queues_of(
         if rho < _IDLE:
             return rho, 0.0, 0.0
         of_other = known[:, place] if known is not None and place < known.shape[1] else None
-        return rho, *_bounded_waits(course_of(system, line, place, node), servers, proposals_per_ms, rho, duration_ms, of_other)
+        most = system.rounds.kind.size
+        if of_other is not None and (waits := _waits_like(of_other, most, proposals_per_ms, rho, duration_ms)):
+            return rho, *waits
+        course = course_of(system, line, place, node)
+        return rho, *_bounded_waits(course, servers, proposals_per_ms, rho, duration_ms, of_other)
 
     found = crew.each(at, [(resource, place) for resource in range(2) for place in range(watched.size)])
     cpu, nic = np.array(found).reshape(2, watched.size, 3).transpose(0, 2, 1)
@@ -214,16 +221,40 @@ def _bounded_waits(
 ) -> tuple[float, float]:
     """Waits of a queue, bounded near and above capacity by what it can reach within the length of the test."""
     variance = per_ms * sum(float(work.sum()) ** 2 for _, work in course) / servers**2
-    # a critical queue grows like reflected Brownian motion, whose mean over a time T is (2/3) sqrt(2 T variance / pi)
-    longest = (2.0 / 3.0) * math.sqrt(2.0 * variance * duration_ms / math.pi)
+    longest = _critical_wait(variance, duration_ms)
     far = variance / (2.0 * max(abs(1.0 - rho), 1e-12))
     if rho >= _CRITICAL:
         return min(far, longest), 1.0
-    if known is not None and _IDLE <= known[0] < _CRITICAL:
-        mean = float(known[1] * (rho / known[0]) ** 2 * (1.0 - known[0]) / (1.0 - rho))
-        return min(mean, longest), min(1.0, float(known[2] * rho / known[0]))
-    mean, share = queue_waits(course, servers, per_ms)
+    mean, share = _in_proportion(known, rho) if _tells(known) else queue_waits(course, servers, per_ms)
     return min(mean, longest), share
+
+
+def _critical_wait(variance: float, duration_ms: float) -> float:
+    """Mean wait in a critical queue: it grows like reflected Brownian motion, whose mean over a time T this is."""
+    return (2.0 / 3.0) * math.sqrt(2.0 * variance * duration_ms / math.pi)
+
+
+def _tells(known: Vector | None) -> TypeGuard[Vector]:
+    """Whether the waits of another queue tell those of one that is like it."""
+    return known is not None and _IDLE <= known[0] < _CRITICAL
+
+
+def _in_proportion(known: Vector, rho: float) -> tuple[float, float]:
+    """Waits of a queue that is like another, whose utilisation, mean wait and probability of one are known."""
+    mean = float(known[1] * (rho / known[0]) ** 2 * (1.0 - known[0]) / (1.0 - rho))
+    return mean, min(1.0, float(known[2] * rho / known[0]))
+
+
+def _waits_like(known: Vector, bursts: int, per_ms: float, rho: float, duration_ms: float) -> tuple[float, float] | None:
+    """`_bounded_waits` of a queue that is like another, where that takes no look at its jobs; else None.
+
+    However an operation's work is divided among so many bursts, its variance is no less than if all were alike.
+    """
+    if not _tells(known) or rho >= _CRITICAL:
+        return None
+    mean, share = _in_proportion(known, rho)
+    surely = _critical_wait(rho**2 / (per_ms * bursts), duration_ms)
+    return (mean, share) if mean < _SURELY * surely else None
 
 
 def _slowed(system: System, line: Timeline, watched: NDArray[np.int64], work: Work, per_ms: float) -> NDArray[np.float32]:
@@ -238,8 +269,7 @@ def _slowed(system: System, line: Timeline, watched: NDArray[np.int64], work: Wo
         if came.time_ms.shape[0] < 2 or not (need > 0).any():
             continue
         handle = jobs[r].receive_ms / system.machines.cores * system.machines.slow[watched].astype(np.float64)
-        idle = complete_ms(came.time_ms, came.weight, need, handle, np.zeros(watched.size))
-        busy = complete_ms(came.time_ms, came.weight, need, handle, rho)
+        idle, busy = complete_ms(came.time_ms, came.weight, need, handle, np.zeros(watched.size), rho)
         with np.errstate(invalid="ignore"):
             longer = np.where(np.isfinite(busy) & (need > 0), busy - idle, 0.0)
         slowed[r] = longer[like]

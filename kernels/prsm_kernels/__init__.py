@@ -6,10 +6,11 @@ from .event_state import grow, make_state, record_margin
 from .event_types import EventLoad, EventState, EventTable
 from .events import begin_events, run_events
 from .lanes import LANES
-from .queueing import sort_jobs, sort_lanes, virtual_waits
+from .paths import paths_around, shortest_paths
+from .queueing import handled_ms, sort_jobs, sort_lanes, virtual_waits
 from .quorum import kth_arrivals, kth_smallest
 from .rng import draw_bits, stream_key, threefry2x32, uniform_pairs, uniforms
-from .routing import count_floods, count_transits, path_sums, paths_around, queue_waits, relay_waits, shortest_paths
+from .routing import count_copies, count_floods, count_transits, path_sums, queue_waits, relay_waits
 from .types import Batch, Law, Machines, Paths, Rounds, Scratch
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     "Rounds",
     "Scratch",
     "begin_events",
+    "count_copies",
     "count_floods",
     "count_transits",
     "draw_bits",
     "grow",
+    "handled_ms",
     "hop_delay",
     "kth_arrivals",
     "kth_smallest",

@@ -254,6 +254,41 @@ def virtual_waits(times_ms, works_ms, free_ms):
     return area / span, busy / span
 
 
+@kernel
+def handled_ms(ordered_ms, weight, need, handle_ms, rho, out):
+    """When needed messages have been handled, in queues that other work keeps busy for a share of the time.
+
+    ``max_i a_i + (k - i + 1) handle + rho (a_k - a_i)`` over the sorted arrivals a up to the k-th: Lindley's recursion, with what
+    others bring between the i-th and the last message ahead of that.
+
+    Parameters
+    ----------
+    ordered_ms : ndarray of float64, shape (messages, nodes)
+        Arrivals at each node, ascending; inf if one never comes.
+    weight : float
+        Messages for which each stands.
+    need : ndarray of int32, shape (nodes,)
+        k, messages that are needed.
+    handle_ms : ndarray of float64, shape (nodes,)
+        Time that a message takes.
+    rho : ndarray of float64, shape (nodes,)
+        Share of the time that is taken by others.
+    out : ndarray of float64, shape (nodes,)
+        Filled; inf where too few come, -inf where none is needed.
+    """
+    messages = ordered_ms.shape[0]
+    for node in range(need.size):
+        last = min(max(int(np.ceil(need[node] / weight)) - 1, 0), messages - 1)
+        final, done = ordered_ms[last, node], -np.inf
+        for i in range(messages):
+            ahead = need[node] - (i + 1) * weight + weight
+            if ahead <= 0.0:
+                break
+            came = ordered_ms[i, node]
+            done = max(done, came + ahead * handle_ms[node] + rho[node] * (final - came)) if final < np.inf else np.inf
+        out[node] = done
+
+
 @inlined
 def order_by_bits(keys, places, count, counts, bits):
     """Sort the first `count` of places[0] by their keys, two digits of so many bits; equal ones stay in their order.
@@ -279,6 +314,17 @@ def order_by_bits(keys, places, count, counts, bits):
             counts[digit] += 1
         source = 1 - source
     return source
+
+
+@inlined
+def insert_in_order(places, size, values):
+    """Sort the first so many places, which nearly are, by their values."""
+    for k in range(1, size):
+        place, at = places[k], k
+        while at > 0 and values[places[at - 1]] > values[place]:
+            places[at] = places[at - 1]
+            at -= 1
+        places[at] = place
 
 
 @kernel

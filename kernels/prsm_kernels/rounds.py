@@ -101,17 +101,15 @@ def _onward_from(rounds, paths, machines, scratch, r, i, node, wave):
 @inlined
 def _comes_sooner(paths, law, scratch, k0, k1, i, edge, leave, wave):
     """Let a copy of sender i's message that leaves at `leave` cross an edge; true if none has come sooner."""
-    to = paths.target[edge]
-    known = load(scratch.wave_ms, (wave + to) * LANES)
-    # no draw is shorter than the base delay, so most edges need none
-    if not any_lane(leave + paths.base_ms[edge] * law.least < known):
-        return False
-    threshold = spread(paths.loss[edge] * _LOSS_SCALE)
+    # of indices without a sign none can count from the end, which would be looked into
+    at, to = np.uintp(edge), scratch.edge_to[np.uintp(edge)]
     crossing, sender = spread_int(np.uint32(edge)), spread_int(np.uint32(i))
     even, odd = draw_pair(k0, k1, crossing, sender)
     bits = odd if i & 1 else even
-    travel, extra, _ = hop_delay(bits, k0, k1, crossing, sender, spread(paths.base_ms[edge]), threshold, law)
+    threshold = spread(paths.loss[at] * _LOSS_SCALE)
+    travel, extra, _ = hop_delay(bits, k0, k1, crossing, sender, spread(paths.base_ms[at]), threshold, law)
     time = leave + (travel + extra)
+    known = load(scratch.wave_ms, (wave + to) * LANES)
     if not any_lane(time < known):
         return False
     time = lesser(time, known)
@@ -119,6 +117,13 @@ def _comes_sooner(paths, law, scratch, k0, k1, i, edge, leave, wave):
     scratch.latest_ms[to] = highest(time - load(scratch.lane, 0))
     scratch.moved_on[to] = 0
     return True
+
+
+@inlined
+def _may_reach(scratch, arrived, first, k, wave):
+    """Whether the k-th of sixteen neighbours may be reached sooner in any lane: no draw is shorter than the base delay."""
+    to = scratch.edge_to[np.uintp(first + k)]
+    return any_lane(arrived + scratch.lane[np.uintp(LANES + k)] < load(scratch.wave_ms, (wave + to) * LANES))
 
 
 @inlined
@@ -134,8 +139,9 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave
     line = size * machines.out_ms_per_byte[node]
     step = max(send, line)
     start = load(scratch.lane, 0)
+    # single precision may be off by so much where times are added up in another order, or after their start has been taken off
+    sooner_ms = arrived * (np.float32(1.0) - _ROUNDING)
     earliest = lowest(arrived - start)
-    # single precision may be off by so much where times are compared after their start has been taken off
     earliest -= _ROUNDING * (earliest + highest(start))
     # copies that do not take a shared line may leave before others
     least_step = np.float32(0.0) if machines.shared else step
@@ -150,13 +156,16 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave
         turn = lowest_bit(mask_bits(targets == spread_int(np.uint32(came_from))) & in_row)
         past = add_mask(spread_int(_ZERO), spread_int(np.uint32(turn)) < number)
         place = number + np.uint32(first - begin - behind) - past
-        soonest = spread(earliest) + to_float(place) * least_step + load(scratch.edge_ms, first)
+        least = to_float(place) * least_step + load(scratch.edge_ms, first)
         near = in_row
         if node != i:
-            near &= mask_bits(soonest <= gather(scratch.latest_ms, targets))
+            near &= mask_bits(spread(earliest) + least <= gather(scratch.latest_ms, targets))
+            store(scratch.lane, LANES, least * (np.float32(1.0) - _ROUNDING))
         while near != 0:
             k = lowest_bit(near)
             near &= near - 1
+            if node != i and not _may_reach(scratch, sooner_ms, first, k, wave):
+                continue
             edge, position = first + k, first - begin + k - behind - (1 if k > turn else 0)
             place_on_line = paths.line_place[edge] if machines.shared else 0
             if node == i:

@@ -7,7 +7,7 @@ import heapq
 import numpy as np
 import pytest
 
-from prsm_kernels import LANES, sort_lanes
+from prsm_kernels import LANES, handled_ms, sort_lanes
 from prsm_kernels._jit import kernel
 from prsm_kernels.lanes import load, spread, store
 from prsm_kernels.queueing import mark, serve, start_job
@@ -158,3 +158,24 @@ def test_single_server_queue_has_its_known_mean():
     run_jobs(np.zeros(LANES, np.float32), 1, ready.ravel(), np.full(jobs, service, np.float32), ends.reshape(-1))
     waits = (ends.astype(np.float64) - ready - service).mean(axis=0)
     assert abs(waits.mean() - rho * service / (2 * (1 - rho))) < 4.5 * waits.std(ddof=1) / np.sqrt(LANES)
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.5])
+def test_handled_like_a_queue_served_one_by_one(weight):
+    """Messages that stand for several bring as much work; what comes too late or never ends is inf."""
+    came = np.sort(times(60, (12, 5)).astype(np.float64), axis=0)
+    came[7:, 3], came[:, 4] = np.inf, np.inf
+    need, handle = np.array([1, 20, 8, int(9 * weight), 0], np.int32), np.array([0.5, 2.0, 0.0, 1.0, 1.0])
+    idle, busy = np.empty(5), np.empty(5)
+    handled_ms(came, weight, need, handle, np.zeros(5), idle)
+    handled_ms(came, weight, need, handle, np.full(5, 0.25), busy)
+    for node in range(3):
+        free, left = 0.0, float(need[node])
+        for at in came[:, node]:
+            if left > 0.0:
+                free, left = max(free, at) + min(weight, left) * handle[node], left - weight
+        if left > 0.0:
+            free += left * handle[node]
+        assert idle[node] == pytest.approx(free)
+    assert idle[3] == np.inf and idle[4] == -np.inf
+    assert (busy >= idle).all() and busy[3] == np.inf and busy[4] == -np.inf

@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from prsm_kernels import count_floods, count_transits, paths_around, queue_waits, relay_waits, shortest_paths
+from prsm_kernels import count_copies, count_floods, count_transits, paths_around, queue_waits, relay_waits, shortest_paths
 
 HOP_MS = 1e-6
 """What `shortest_paths` adds for each hop."""
@@ -316,3 +316,27 @@ def test_unreachable_nodes_wait_for_nothing():
     found = relay_ms(routes, np.zeros(n), range(n), np.ones((n, n)))
     assert np.isfinite(found).all()
     assert (found[np.isinf(routes.distance).T] == 0).all()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_copies_of_floods_are_counted_edge_by_edge(share):
+    """A node sends on over all edges but that by which a message came; links count both ways or not at all."""
+    relays = np.ones(40, np.uint8)
+    relays[[3, 17, 18]] = 0
+    routes = routes_of(GRAPHS["sparse"](), random_costs(5), relays)
+    low, high = np.minimum(routes.source, routes.target), np.maximum(routes.source, routes.target)
+    counted = np.random.default_rng(2).random((40, 40))[low, high] < share
+    sources = np.array([1, 3, 5, 9, 9], np.int32)
+    passed, back = np.zeros(40, np.int64), np.zeros(routes.target.size, np.int64)
+    count_floods(sources, relays, routes.last_edge.ravel(), passed, back)
+    arriving, leaving = np.zeros(40), np.zeros(40)
+    count_copies(routes.indptr, routes.target, passed + np.bincount(sources, minlength=40), back, counted, arriving, leaving)
+    came, went = np.zeros(40), np.zeros(40)
+    for source in sources:
+        for node, to in zip(routes.source[counted], routes.target[counted], strict=True):
+            passes = relays[node] and routes.distance[source, node] < np.inf
+            if node == source or (passes and routes.source[routes.last_edge[source, node]] != to):
+                came[to] += 1
+                went[node] += 1
+    assert np.array_equal(arriving, came) and np.array_equal(leaving, went)
+    assert went[3] == counted[routes.source == 3].sum()

@@ -57,8 +57,8 @@ def test_others_that_come_in_between_slow_a_burst_down():
     dense, sparse = np.linspace(0.0, 10.0, 101)[:, None], np.linspace(0.0, 1000.0, 101)[:, None]
     need = np.array([101])
     for rho in (0.0, 0.5):
-        assert complete_ms(dense, 1.0, need, 0.1, np.array([rho]))[0] == pytest.approx(10.1 + 10.0 * rho)
-        assert complete_ms(sparse, 1.0, need, 0.1, np.array([rho]))[0] == pytest.approx(1000.1)
+        assert complete_ms(dense, 1.0, need, np.array([0.1]), np.array([rho]))[0] == pytest.approx(10.1 + 10.0 * rho)
+        assert complete_ms(sparse, 1.0, need, np.array([0.1]), np.array([rho]))[0] == pytest.approx(1000.1)
 
 
 def test_an_idle_system_is_left_as_it_is_and_a_busy_one_waits_more():
