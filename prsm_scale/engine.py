@@ -38,7 +38,7 @@ _STARTS = 16
 """Times in the test at which each operation is taken to start where a system is offered more than it can do."""
 _GROUPS, _FEW = 8, 4
 """Groups of operations whose starts together are spread evenly over the test: of sixteen, or of few where these take long."""
-_LONG = 300_000_000
+_LONG = 600_000_000
 """Messages, as `message_cost` counts them, from which on that is so."""
 _IDLE, _IDLE_PLACES = 8 * LANES, 8
 """Operations that tell how long one fills its place in the window of an idle system, and placements of faults that do."""

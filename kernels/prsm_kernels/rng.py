@@ -6,6 +6,7 @@ smallest Crush-resistant variant of 2x32). A draw is a pure function of (seed, r
 threads, order and chunks cannot change a result, and scenarios that differ in one axis share their draws.
 """
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -87,12 +88,13 @@ def draw_bits(k0, k1, c0, c1):
     tuple of ndarray of uint32
         The two output words, in the broadcast shape.
     """
-    words = np.broadcast_arrays(*(np.asarray(w, dtype=np.uint32) for w in (k0, k1, c0, c1)))
-    shape, size = words[0].shape or (1,), words[0].size
+    words = [np.asarray(word, dtype=np.uint32) for word in (k0, k1, c0, c1)]
+    shape = np.broadcast_shapes((1,), *(word.shape for word in words))
+    size = math.prod(shape)
     whole = -(-size // LANES) * LANES
     bits = np.zeros((6, whole), np.uint32)
     for row, word in enumerate(words):
-        bits[row, :size] = word.ravel()
+        bits[row, :size].reshape(shape)[...] = word
     _draw(bits.ravel(), whole)
     return bits[4, :size].reshape(shape), bits[5, :size].reshape(shape)
 

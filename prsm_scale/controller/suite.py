@@ -5,6 +5,8 @@ Threads of one process would wait for the lock of Python's interpreter: placemen
 
 from __future__ import annotations
 
+import gc
+import importlib
 import multiprocessing
 import os
 import signal
@@ -216,6 +218,9 @@ def _begin_process(writer: Connection, writing: Lock, cancel: _Flag) -> None:
     _writer, _writing, _cancel = writer, writing, cancel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # what modules hold stays: to look through it again and again for garbage takes a hundredth of the time
+    importlib.import_module("prsm_scale.controller.running")
+    gc.freeze()
 
 
 def _end_with_parent() -> None:
