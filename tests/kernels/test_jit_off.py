@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import prsm_kernels
 from tests.kernels.plain_run import EVENTS, SYSTEMS, results
 
-ROOT = Path(__file__).parents[2]
 ROUNDINGS = 1e-6
 """Relative. `multiply_add` rounds once when compiled and, through float64, very rarely twice in plain Python; all else is
 rounded alike. So a message's delay may differ by a unit in the last place (6e-8), and a latency by a few."""
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def plain(plain_run):
     """Results without compilation, and the coverage report of the run."""
-    folder = tmp_path_factory.mktemp("plain")
-    environment = os.environ | {
-        "NUMBA_DISABLE_JIT": "1",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(prsm_kernels.__file__).parents[1])]),
-        "COVERAGE_FILE": str(folder / "data"),
-        "PYTHONWARNINGS": "ignore",
-    }
-
-    def coverage(*arguments):
-        command = [sys.executable, "-m", "coverage", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    coverage("run", "--branch", "--source=prsm_kernels", "-m", "tests.kernels.plain_run", str(folder / "found.npz"))
-    coverage("json", "-q", "-o", str(folder / "coverage.json"))
-    with np.load(folder / "found.npz") as found:
-        return dict(found), json.loads((folder / "coverage.json").read_text())
+    with np.load(plain_run.found) as found:
+        return dict(found), json.loads(plain_run.coverage.read_text())
 
 
 @pytest.fixture(scope="module")
