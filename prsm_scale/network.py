@@ -286,14 +286,14 @@ def flooding(
     count_floods(sources, relays, paths.last_edge, passed, back)
     sent = np.bincount(sources, minlength=n)
     hops = float(degree @ sent + passed @ (degree - 1))
-    sent += passed
-    every = np.ones(paths.target.size, np.bool_)
-    copies, far_in, far_out = np.zeros(n), np.zeros(n), np.zeros(n)
-    count_copies(paths.indptr, paths.target, sent, back, every, copies, far_out)
-    if far_edge is None:
-        return Flood(copies, hops, copies, copies)
-    far_out[:] = 0.0
-    count_copies(paths.indptr, paths.target, sent, back, far_edge, far_in, far_out)
+
+    def over(edges: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        arriving, leaving = np.zeros(n), np.zeros(n)
+        count_copies(paths.indptr, paths.target, passed + sent, back, edges, arriving, leaving)
+        return arriving, leaving
+
+    copies, _ = over(np.ones(paths.target.size, np.bool_))
+    far_in, far_out = (copies, copies) if far_edge is None else over(far_edge)
     return Flood(copies, hops, far_in, far_out)
 
 

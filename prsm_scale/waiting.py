@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeGuard
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,11 +164,8 @@ def queues_of(
         if rho < _IDLE:
             return rho, 0.0, 0.0
         of_other = known[:, place] if known is not None and place < known.shape[1] else None
-        most = system.rounds.kind.size
-        if of_other is not None and (waits := _waits_like(of_other, most, proposals_per_ms, rho, duration_ms)):
-            return rho, *waits
-        course = course_of(system, line, place, node)
-        return rho, *_bounded_waits(course, servers, proposals_per_ms, rho, duration_ms, of_other)
+        look, bursts = partial(course_of, system, line, place, node), system.rounds.kind.size
+        return rho, *_bounded_waits(look, bursts, servers, proposals_per_ms, rho, duration_ms, of_other)
 
     found = crew.each(at, [(resource, place) for resource in range(2) for place in range(watched.size)])
     cpu, nic = np.array(found).reshape(2, watched.size, 3).transpose(0, 2, 1)
@@ -217,15 +214,35 @@ def _at_all(work_ms: Vector, watched: NDArray[np.int64], mean_ms: Vector) -> Vec
 
 
 def _bounded_waits(
-    course: Course, servers: int, per_ms: float, rho: float, duration_ms: float, known: Vector | None
+    look: Callable[[], Course], bursts: int, servers: int, per_ms: float, rho: float, duration_ms: float, known: Vector | None
 ) -> tuple[float, float]:
-    """Waits of a queue, bounded near and above capacity by what it can reach within the length of the test."""
+    """Waits of a queue, bounded near and above capacity by what it can reach within the length of the test.
+
+    Parameters
+    ----------
+    look : callable
+        Lists the jobs that an operation brings. Where the waits of another queue tell these, and are surely not bounded, nobody
+        looks: however its work is divided among so many bursts, the variance is no less than if all were alike.
+    bursts : int
+        At most.
+    servers, per_ms
+        See `queue_waits`.
+    rho : float
+        Utilisation.
+    duration_ms : float
+        Length of the test.
+    known : ndarray of float64, shape (3,), optional
+        Utilisation, mean wait and probability of one of a queue that is like this one.
+    """
+    told = _in_proportion(known, rho) if known is not None and _IDLE <= known[0] < _CRITICAL and rho < _CRITICAL else None
+    if told and told[0] < _SURELY * _critical_wait(rho**2 / (per_ms * bursts), duration_ms):
+        return told
+    course = look()
     variance = per_ms * sum(float(work.sum()) ** 2 for _, work in course) / servers**2
     longest = _critical_wait(variance, duration_ms)
-    far = variance / (2.0 * max(abs(1.0 - rho), 1e-12))
     if rho >= _CRITICAL:
-        return min(far, longest), 1.0
-    mean, share = _in_proportion(known, rho) if _tells(known) else queue_waits(course, servers, per_ms)
+        return min(variance / (2.0 * max(abs(1.0 - rho), 1e-12)), longest), 1.0
+    mean, share = told or queue_waits(course, servers, per_ms)
     return min(mean, longest), share
 
 
@@ -234,27 +251,10 @@ def _critical_wait(variance: float, duration_ms: float) -> float:
     return (2.0 / 3.0) * math.sqrt(2.0 * variance * duration_ms / math.pi)
 
 
-def _tells(known: Vector | None) -> TypeGuard[Vector]:
-    """Whether the waits of another queue tell those of one that is like it."""
-    return known is not None and _IDLE <= known[0] < _CRITICAL
-
-
 def _in_proportion(known: Vector, rho: float) -> tuple[float, float]:
-    """Waits of a queue that is like another, whose utilisation, mean wait and probability of one are known."""
+    """Mean wait and probability of one of a queue that is like a known one; see `queues_of`."""
     mean = float(known[1] * (rho / known[0]) ** 2 * (1.0 - known[0]) / (1.0 - rho))
     return mean, min(1.0, float(known[2] * rho / known[0]))
-
-
-def _waits_like(known: Vector, bursts: int, per_ms: float, rho: float, duration_ms: float) -> tuple[float, float] | None:
-    """`_bounded_waits` of a queue that is like another, where that takes no look at its jobs; else None.
-
-    However an operation's work is divided among so many bursts, its variance is no less than if all were alike.
-    """
-    if not _tells(known) or rho >= _CRITICAL:
-        return None
-    mean, share = _in_proportion(known, rho)
-    surely = _critical_wait(rho**2 / (per_ms * bursts), duration_ms)
-    return (mean, share) if mean < _SURELY * surely else None
 
 
 def _slowed(system: System, line: Timeline, watched: NDArray[np.int64], work: Work, per_ms: float) -> NDArray[np.float32]:

@@ -3,12 +3,8 @@
 import numpy as np
 
 from ._jit import inlined, kernel
-from .queueing import insert_in_order, order_by_bits
+from .queueing import COUNTS, ascending
 
-_DIGIT_BITS = 8
-"""Of the numbers by which nodes are sorted."""
-_MANY = 48
-"""Nodes that are nearly in order from which on sorting by digits pays."""
 _TIE_MS = 1e-6
 """Added for each hop, so that of two paths of equal delay the one with fewer hops is taken."""
 
@@ -131,25 +127,6 @@ def _correct(indptr, target, cost_ms, relays, node, best, onward, reached, last_
                     size = max(size, at + 1)
 
 
-@inlined
-def _sort_lost(lost, losing, best, keys, counts):
-    """Row of `lost`, shape (2, n), that then holds the first so many nodes in the order of `best`."""
-    row = 0
-    if losing > _MANY:
-        low, high = np.inf, 0.0
-        for k in range(losing):
-            length = best[lost[0, k]]
-            low, high = min(low, length), max(high, length if length < np.inf else high)
-        most = np.float64((1 << 2 * _DIGIT_BITS) - 1)
-        scale = most / (high - low) if high > low else 0.0
-        for k in range(losing):
-            node = lost[0, k]
-            keys[node] = np.uint32((best[node] - low) * scale if best[node] < np.inf else most)
-        row = order_by_bits(keys, lost, losing, counts, _DIGIT_BITS)
-    insert_in_order(lost[row], losing, best)
-    return row
-
-
 @kernel
 def paths_around(
     indptr, target, source_of, reverse, cost_ms, cost_back_ms, relays, sources, whole_edge, whole_order,
@@ -175,8 +152,8 @@ def paths_around(
     """
     n = indptr.size - 1
     best, onward, reached = np.empty(n, np.float64), np.empty(n, np.float64), np.empty(n, np.float64)
-    lost, kept, waiting = np.empty((2, n), np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
-    keys, counts = np.empty(n, np.uint32), np.empty(1 << _DIGIT_BITS, np.int64)
+    lost, kept, waiting = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
+    lengths, keys, places, counts = np.empty(n), np.empty(n, np.uint32), np.empty((2, n), np.int32), np.empty(COUNTS, np.int64)
     for s in range(sources.size):
         source = sources[s]
         row = source * n
@@ -197,22 +174,24 @@ def paths_around(
                 kept[keeping] = node
                 keeping += 1
             else:
-                lost[0, losing] = node
+                lost[losing] = node
                 losing += 1
         for k in range(losing):
-            node = lost[0, k]
+            node = lost[k]
             _reach(indptr, target, reverse, cost_back_ms, node, best, onward, last_edge, row)
             reached[node] = best[node]
             if relays[node] and best[node] < np.inf:
                 onward[node] = best[node]
                 _correct(indptr, target, cost_ms, relays, node, best, onward, reached, last_edge, row, waiting)
-        late = lost[_sort_lost(lost, losing, best, keys, counts)]
+        for k in range(losing):
+            lengths[k] = best[lost[k]]
+        late = places[ascending(lengths[:losing], keys, places, counts)]
         at, to = 0, 0
         for k in range(keeping + losing):
-            if at < keeping and (to == losing or best[kept[at]] <= best[late[to]]):
+            if at < keeping and (to == losing or best[kept[at]] <= lengths[late[to]]):
                 node, at = kept[at], at + 1
-            elif best[late[to]] < np.inf:
-                node, to = late[to], to + 1
+            elif lengths[late[to]] < np.inf:
+                node, to = lost[late[to]], to + 1
             else:
                 break
             order[row + k], distance_ms[row + node] = node, best[node]

@@ -24,7 +24,10 @@ from .lanes import (
 
 _CHUNK = 256
 _INF = np.float32(np.inf)
-_DIGIT_BITS = 11
+_DIGIT_BITS, _FEW_BITS = 11, 8
+"""Of digits by which values are sorted: of many, and of as many as there are nodes."""
+COUNTS = 1 << _FEW_BITS
+"""Numbers in which `ascending` counts."""
 _ONE = np.uint32(1)
 _ZERO = np.uint32(0)
 
@@ -317,7 +320,7 @@ def order_by_bits(keys, places, count, counts, bits):
 
 
 @inlined
-def insert_in_order(places, size, values):
+def _insert_in_order(places, size, values):
     """Sort the first so many places, which nearly are, by their values."""
     for k in range(1, size):
         place, at = places[k], k
@@ -325,6 +328,26 @@ def insert_in_order(places, size, values):
             places[at] = places[at - 1]
             at -= 1
         places[at] = place
+
+
+@inlined
+def ascending(values, keys, places, counts):
+    """Row of `places`, shape (2, size), that then holds those of the values, inf among them, in ascending order.
+
+    Equal ones stay in their order. They are sorted by the digits of where they lie between the ends, then by insertion.
+    """
+    size, low, high = values.size, np.float32(np.inf), np.float32(-np.inf)
+    for s in range(size):
+        low = min(low, values[s])
+        high = max(high, values[s] if values[s] < np.inf else high)
+    most = np.float32((1 << 2 * _FEW_BITS) - 1)
+    scale = most / (high - low) if high > low else np.float32(0.0)
+    for s in range(size):
+        places[0, s] = s
+        keys[s] = np.uint32(min((values[s] - low) * scale, most) if values[s] < np.inf else most)
+    row = order_by_bits(keys, places, size, counts, _FEW_BITS)
+    _insert_in_order(places[row], size, values)
+    return row
 
 
 @kernel

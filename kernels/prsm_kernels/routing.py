@@ -2,13 +2,11 @@
 
 import numpy as np
 
-from ._jit import inlined, kernel
-from .queueing import insert_in_order, order_by_bits
+from ._jit import kernel
+from .queueing import COUNTS, ascending
 
 _TOGETHER = 16
 """Nodes whose numbers lie together in memory, and are looked at together."""
-_DIGIT_BITS = 8
-"""Of the numbers by which a few messages are sorted."""
 
 
 @kernel
@@ -108,26 +106,6 @@ def count_copies(indptr, target, sent, back, counted, arriving, leaving):
                 arriving[node] -= back[edge]
 
 
-@inlined
-def _ascending(values, keys, places, counts):
-    """Row of `places`, shape (2, size), that then holds those of the values, inf among them, in ascending order.
-
-    They are sorted by the digits of where they lie between the ends, then by insertion.
-    """
-    size, low, high = values.size, np.float32(np.inf), np.float32(-np.inf)
-    for s in range(size):
-        low = min(low, values[s])
-        high = max(high, values[s] if values[s] < np.inf else high)
-    most = np.float32((1 << 2 * _DIGIT_BITS) - 1)
-    scale = most / (high - low) if high > low else np.float32(0.0)
-    for s in range(size):
-        places[0, s] = s
-        keys[s] = np.uint32(min((values[s] - low) * scale, most) if values[s] < np.inf else most)
-    row = order_by_bits(keys, places, size, counts, _DIGIT_BITS)
-    insert_in_order(places[row], size, values)
-    return row
-
-
 @kernel
 def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms):
     """Waiting of one round's messages in the FIFO queue of each of the nodes begin .. end - 1.
@@ -150,7 +128,7 @@ def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms
     """
     n, size = start_ms.size, senders.size
     arrivals, keys = np.empty((_TOGETHER, size), np.float32), np.empty(size, np.uint32)
-    places, counts = np.empty((2, size), np.int32), np.empty(1 << _DIGIT_BITS, np.int64)
+    places, counts = np.empty((2, size), np.int32), np.empty(COUNTS, np.int64)
     for first in range(begin, end, _TOGETHER):
         last = min(first + _TOGETHER, end)
         for s in range(size):
@@ -159,7 +137,7 @@ def queue_waits(start_ms, senders, distance_ms, service_ms, begin, end, waits_ms
                 arrivals[node - first, s] = start_ms[senders[s]] + distance_ms[row + node]
         for node in range(first, last):
             came = arrivals[node - first]
-            ordered = _ascending(came, keys, places, counts)
+            ordered = ascending(came, keys, places, counts)
             free = np.float32(0.0)
             for k in range(size):
                 s = places[ordered, k]

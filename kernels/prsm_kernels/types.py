@@ -247,7 +247,8 @@ class Scratch(NamedTuple):
     flood_ms: Floats
     """(n * n * 16,) when gossiping: [receiver, source] arrival of each message."""
     lane: Floats
-    """(4 * 16,): base delay, loss threshold, transmission time and relay's factor of a hop that differs between lanes."""
+    """(4 * 16,): base delay, loss threshold, transmission time and relay's factor of a hop that differs between lanes; of a
+    flood, when its source sent, and the least time that a copy takes from a node to each of sixteen neighbours."""
     wait: Floats
     """(2 * 16,): how long each lane waits behind other operations, in units of the mean: at its replicas, and at relays."""
     moved: Floats
