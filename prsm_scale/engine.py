@@ -16,13 +16,14 @@ from prsm_scale.backlog import COPY, with_backlog
 from prsm_scale.batches import Runner, message_cost
 from prsm_scale.capacity import Work, demands, mean_demands
 from prsm_scale.crew import Crew
-from prsm_scale.faults import PRIMARY, behaviours, can_lead, varies
+from prsm_scale.failover import failover
+from prsm_scale.faults import behaviours, varies
 from prsm_scale.latest import Latest
 from prsm_scale.metrics import half_width, mean_and_error
 from prsm_scale.outcome import FIRST, MOST, Capacity, Operations, Outcome, Progress, join, more_operations
 from prsm_scale.places import Place, further_work
 from prsm_scale.plans import Plan, at_rest, make_plan, relay_centrality
-from prsm_scale.strata import ALL, FEWEST, Stratum, failing_first, operations_of, places_of, strata_of
+from prsm_scale.strata import ALL, FEWEST, Stratum, operations_of, places_of, strata_of
 from prsm_scale.system import System, build_system
 
 MOST_MESSAGES = 1_000_000_000
@@ -44,8 +45,6 @@ _IDLE, _IDLE_PLACES = 8 * LANES, 8
 """Operations that tell how long one fills its place in the window of an idle system, and placements of faults that do."""
 _NEAR = 0.8
 """Share of the bound that others set from which on a window may be one: above capacity few operations are at hand to tell."""
-_FAILOVERS = 4
-"""Placements that tell how long the first operation takes when so many views fail."""
 _OF_A_PLACE = 4
 """Operations of a placement, on average, from which on each has some whatever its stratum's share."""
 _known_at_rest: Latest[tuple[str, int], NDArray[np.float64]] = Latest(256)
@@ -94,10 +93,10 @@ def simulate_scenario(scenario: Any, threads: int | Crew | None = None, tick: Pr
     job = _Job(make_plan(scenario), Runner(crew), tick)
     job.to_precision()
     capacity, operations = job.capacity()
-    failover = job.failover()
+    first = failover(job.plan, job.runner, job.places, job.parts, job.weights)
     wall, messages = time.perf_counter() - begun, sum(int(part.sent.sum()) for part in job.parts)
     return Outcome(
-        job.plan, operations, *job.groups(operations), tuple(job.systems), tuple(job.works), capacity, wall, messages, failover
+        job.plan, operations, *job.groups(operations), tuple(job.systems), tuple(job.works), capacity, wall, messages, first
     )  # fmt: skip
 
 
@@ -117,6 +116,7 @@ class _Job:
         self.starts = 1 if self.varied or plan.scenario.operations is not None else _STARTS
         self.together, self.each = LANES, LANES
         self.idle_ms: dict[int, list[float]] = defaultdict(list)
+        self.known_flight_ms: dict[tuple[int, int], float] = {}
         self.further: dict[int, list[Work]] = defaultdict(list)
 
     def _strata(self) -> tuple[Stratum, ...]:
@@ -225,13 +225,23 @@ class _Job:
         if self.varied:
             places = _PLACES_MESSAGES // (_PLACE_MESSAGES + (_PLACE_COSTS + LANES) * cost)
             most = min(most, LANES * max(_MOST_PLACES, places))
-        count = max(self._first(cost), _OF_A_PLACE * len(self.places))
+        if not self.varied and self._window_too_narrow():
+            return
+        count = max(self._first(cost), _OF_A_PLACE * len(self.places)) - self.done
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
             operations = join(self.parts)
             needed = more_operations(scenario, operations, *self.groups(operations), not self.varied)
             count = min(needed, most) - self.done
+
+    def _window_too_narrow(self) -> bool:
+        """Whether a few operations tell that the window keeps all of them waiting for too long."""
+        self.extend(_GROUPS * _FEW)
+        busiest_ms = max(demands(self.works[0]).values())
+        late = self._all_late(self._flight_ms(0, self.parts[0], busiest_ms) / self.plan.scenario.window)
+        self.together = _FEW if late else LANES
+        return late
 
     def _above_capacity(self, cost: int, count: int) -> None:
         """Simulate few operations, `count` where placements differ, that tell how messages travel.
@@ -244,9 +254,9 @@ class _Job:
             self.extend(count)
             self._look_further(cost)
             return
-        scenario, rho = self.plan.scenario, self.per_ms * max(demands(self.works[0]).values())
-        behind_ms = (scenario.warmup_s + scenario.duration_s / 2.0) * 1000.0 * (rho - 1.0)
-        cheap = _GROUPS * LANES * cost <= _LONG and not self._hopeless
+        scenario, busiest_ms = self.plan.scenario, max(demands(self.works[0]).values())
+        behind_ms = (scenario.warmup_s + scenario.duration_s / 2.0) * 1000.0 * (self.per_ms * busiest_ms - 1.0)
+        cheap = _GROUPS * LANES * cost <= _LONG and not self._all_late(busiest_ms)
         self.together = LANES if cheap else _FEW
         count = _GROUPS * self.together
         most = max(count, _LONG // cost if cheap else 0)
@@ -262,11 +272,10 @@ class _Job:
             uncertain = half_width(error, groups) / (mean + behind_ms) / scenario.precision
             count = LANES * math.ceil(min(self.done * uncertain**2, most) / LANES) - self.done
 
-    @property
-    def _hopeless(self) -> bool:
+    def _all_late(self, demand_ms: float) -> bool:
         """Whether what piles up before the test begins keeps every operation of it waiting for longer than it may take."""
-        scenario, rho = self.plan.scenario, self.per_ms * min(max(demands(work).values()) for work in self.works)
-        return bool(scenario.warmup_s * 1000.0 * (rho - 1.0) > scenario.operation_timeout_ms)
+        scenario = self.plan.scenario
+        return bool(scenario.warmup_s * 1000.0 * (self.per_ms * demand_ms - 1.0) > scenario.operation_timeout_ms)
 
     def _look_further(self, cost: int) -> None:
         """Let the operations of each placement find the backlog of others, too, which latency depends on most.
@@ -276,7 +285,7 @@ class _Job:
         have each among the faulty ones about equally often, so that their mean varies less than that of as many others.
         """
         served = [k for k, part in enumerate(self.parts) if np.isfinite(part.latency_ms).any()]
-        if self.places[0].rotates or not served or self._hopeless:
+        if self.places[0].rotates or not served or self._all_late(min(max(demands(work).values()) for work in self.works)):
             return
         most = 1 + _PLACES_MESSAGES // (len(served) * (_PLACE_MESSAGES + _PLACE_COSTS * cost))
         each = max(many for many in _PLACES_EACH if many <= most)
@@ -292,57 +301,10 @@ class _Job:
         starts = place.serving.size if place.rotates and not self.varied else 0
         return max(FIRST, min(LANES * starts, MOST_MESSAGES // cost))
 
-    def failover(self) -> tuple[float, float] | None:
-        """View changes and latency of the first operation of a run, averaged over placements of faulty replicas.
-
-        The latency is that of placements in which it is answered in time; few of those in which as many views fail tell it.
-        """
-        if self.plan.timing is None:
-            return None
-        by_views: dict[int, list[int]] = defaultdict(list)
-        for k, place in enumerate(self.places):
-            if place.serving.size:
-                by_views[int(place.serving[0])].append(k)
-        number, most_ms = np.arange(LANES, dtype=np.uint32), self.plan.scenario.operation_timeout_ms
-
-        def first_ms(k: int) -> float:
-            if self.places[k].way_from(PRIMARY).waits_ms > most_ms:
-                return math.inf
-            system, work = self.places[k].starting_with(PRIMARY)
-            if system is self.places[k].system:
-                return float(self.parts[k].latency_ms.mean())
-            return float(self.runner.run(system, np.full(LANES, k, np.uint32), number, lambda *_: None, work).latency_ms.mean())
-
-        known = {
-            views: some if views == 0 and not self.places[0].rotates else some[:_FAILOVERS] for views, some in by_views.items()
-        }
-        places = [k for some in known.values() for k in some]
-        latency_ms = dict(zip(places, self.runner.crew.each(first_ms, places), strict=True))
-        share, weights = self._shares_of_views(by_views), self._weights
-        told = [(share[views] * weights[k] / weights[some].sum(), latency_ms[k]) for views, some in known.items() for k in some]
-        weight, value = np.array(told).reshape(-1, 2).T
-        in_time = value <= most_ms
-        if not in_time.any():
-            return None
-        return sum(views * part for views, part in share.items()), float(np.average(value[in_time], weights=weight[in_time]))
-
     @property
-    def _weights(self) -> NDArray[np.float64]:
+    def weights(self) -> NDArray[np.float64]:
         """Operations of each place."""
         return np.array([part.operation.size for part in self.parts] if self.varied else [self.done], np.float64)
-
-    def _shares_of_views(self, by_views: dict[int, list[int]]) -> dict[int, float]:
-        """Share of the placements in which so many views fail.
-
-        Where in all those simulated whoever can lead first does, so that graphs do not matter, it is the share of random orders
-        in which so many replicas come before one that can.
-        """
-        leads = [can_lead(place.idle.behaviour, self.plan.quorum) for place in self.places]
-        first = [views for views, some in by_views.items() for _ in some]
-        if not self.varied or sorted(first) != sorted(int(np.argmax(can)) for can in leads):
-            weight = {views: float(self._weights[some].sum()) for views, some in by_views.items()}
-            return {views: part / sum(weight.values()) for views, part in weight.items()}
-        return failing_first(int(leads[0].sum()), leads[0].size)
 
     def _flight_ms(self, place: int, part: Operations, busiest_ms: float) -> float:
         """Mean time for which a proposal fills a place in the window, inf where none is ever decided.
@@ -358,9 +320,12 @@ class _Job:
             return float(np.mean(known))
 
         def measured(count: int) -> float:
-            number = np.arange(count, dtype=np.uint32)
-            replicate, at = np.full(count, part.replicate[0], np.uint32), self.places[place]
-            return self.runner.run(at.idle, replicate, number, lambda *_: None, at.idle_work).mean_flight_ms
+            if (place, count) not in self.known_flight_ms:
+                number = np.arange(count, dtype=np.uint32)
+                replicate, at = np.full(count, part.replicate[0], np.uint32), self.places[place]
+                idle = self.runner.run(at.idle, replicate, number, lambda *_: None, at.idle_work)
+                self.known_flight_ms[place, count] = idle.mean_flight_ms
+            return self.known_flight_ms[place, count]
 
         idle = measured(min(part.operation.size, LANES if self.varied else _IDLE))
         if part.operation.size < _IDLE and not self.varied and idle > _NEAR * bound:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,12 +84,6 @@ class Network:
     cost_ms: Floats
     lines: HostLines | None = None
 
-    @cached_property
-    def reverse(self) -> Ids:
-        """The edge in the other direction, by edge."""
-        # those in the order of (target, source) are those of (source, target) the other way round
-        return np.lexsort((self.paths.source, self.paths.target)).astype(np.int32)
-
     @property
     def relayed(self) -> bool:
         """Whether messages cross other replicas on their way."""
@@ -123,7 +116,7 @@ def build_network(
     if kind == DIRECT and not limited:
         paths = Paths(
             kind=DIRECT, base_ms=np.ravel(links.base_ms), loss=np.ravel(links.loss), ms_per_byte=line, indptr=_NO_INTS,
-            target=_NO_INTS, source=_NO_INTS, last_edge=_NO_INTS, order=_NO_INTS, relay_ms=no_queue,
+            target=_NO_INTS, source=_NO_INTS, reverse=_NO_INTS, last_edge=_NO_INTS, order=_NO_INTS, relay_ms=no_queue,
             work=1, forward_ms=forward, near=_NO_FLAGS, line_place=_NO_INTS,
         )  # fmt: skip
         none, degree = np.zeros(1, np.float32), np.full(n, n - 1, np.int32)
@@ -131,13 +124,15 @@ def build_network(
         return _with_copies(network, sites, relays)
     indptr, target, base, loss_by_edge, bandwidth = _edges(graph, links)
     source = np.repeat(np.arange(n, dtype=np.int32), np.diff(indptr))
+    # those in the order of (target, source) are those of (source, target) the other way round
+    reverse = np.lexsort((source, target)).astype(np.int32)
     edge = ms_per_byte(bandwidth)
     hop = _hop_ms_per_byte(links, source, target, edge)
     cost = base + (law.offset + law.slope * base) * mean_variate + forward_ms * sites.slow[source] + vote_bytes * hop
     routes = _direct(n, source, target, cost) if kind == DIRECT else _shortest(indptr, target, cost)
     paths = Paths(
         kind=GOSSIP if kind == GOSSIP else ROUTED, base_ms=base, loss=loss_by_edge, ms_per_byte=hop, indptr=indptr,
-        target=target, source=source, last_edge=routes.last_edge, order=routes.order, relay_ms=no_queue,
+        target=target, source=source, reverse=reverse, last_edge=routes.last_edge, order=routes.order, relay_ms=no_queue,
         work=_hops(kind, routes), forward_ms=forward, near=_NO_FLAGS, line_place=_NO_INTS,
     )  # fmt: skip
     degree, ones = np.diff(indptr).astype(np.int32), np.ones(n)
@@ -160,10 +155,10 @@ def around(network: Network, sites: Sites, relays: NDArray[np.uint8]) -> Network
         return network
     n, paths = relays.size, network.paths
     routes, cost = _room(n), network.cost_ms.astype(np.float64)
-    back = cost[network.reverse]
+    back = cost[paths.reverse]
     for sources in _in_parts(n):
         paths_around(
-            paths.indptr, paths.target, paths.source, network.reverse, cost, back, relays, sources, paths.last_edge, paths.order,
+            paths.indptr, paths.target, paths.source, paths.reverse, cost, back, relays, sources, paths.last_edge, paths.order,
             routes.last_edge, routes.order, routes.distance_ms,
         )  # fmt: skip
     paths = paths._replace(last_edge=routes.last_edge, order=routes.order, work=_hops(network.kind, routes))

@@ -175,13 +175,16 @@ def line_place(rounds, paths, machines, r, i, j, n):
 
 
 @inlined
-def line_place_back(paths, machines, node, came_from):
-    """`Paths.line_place` of the copy of a flooded message that `node` does not send back; -1 if it takes no line."""
-    if machines.shared:
-        for edge in range(paths.indptr[node], paths.indptr[node + 1]):
-            if paths.target[edge] == came_from:
-                return paths.line_place[edge]
-    return -1
+def edge_back(paths, i, node):
+    """The edge from `node` to whence the shortest path brings sender i's message, -1 at i: copies queue as if none took it."""
+    edge = paths.last_edge[i * (paths.indptr.size - 1) + node]
+    return np.int64(paths.reverse[edge]) if edge >= 0 else np.int64(-1)
+
+
+@inlined
+def line_place_back(paths, machines, back):
+    """`Paths.line_place` of the copy that is not sent over edge `back`; -1 if it takes no line."""
+    return np.int64(paths.line_place[back]) if machines.shared and back >= 0 else np.int64(-1)
 
 
 @inlined

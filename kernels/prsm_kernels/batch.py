@@ -59,20 +59,19 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines, spare: Scratc
 
     block, flooding = n * LANES, paths.kind == GOSSIP
     whole = LANES * (n if flooding else 1)
-    edges = paths.target.size + LANES if flooding else LANES
+    edges = paths.target.size if flooding else 1
     floats = {
         "done_ms": (count + 1) * block, "first_ms": count * block, "backlog_ms": count * block, "uplink_ms": block,
         "hosted_ms": block if machines.shared else LANES, "downlink_ms": block, "core_ms": block * machines.cores,
         "carry_ms": max(block * capacity, LANES), "row_ms": longest * LANES, "sorted_ms": longest * LANES,
-        "critical_ms": count * block, "committed_ms": block, "wave_ms": WAVES * whole, "latest_ms": n if flooding else 1,
+        "critical_ms": count * block, "committed_ms": block, "wave_ms": WAVES * whole,
         "flood_ms": whole * n, "lane": 4 * LANES, "wait": 2 * LANES, "moved": LANES, "edge_ms": edges,
     }  # fmt: skip
-    words = {"keys": 7 * LANES, "critical": count * block, "ids": 2 * LANES, "counts": 2 * LANES, "edge_to": edges}
+    words = {"keys": 7 * LANES, "critical": count * block, "ids": 2 * LANES, "counts": 2 * LANES}
     bursts = count * int(np.bincount(machines.host).max())
-    places = {"client": LANES, "bursts": bursts, "root": LANES, "leaf": LANES, "node": LANES}
+    places = {"client": LANES, "bursts": bursts, "root": LANES, "leaf": LANES, "node": LANES, "near": n}
     flags = {"queued": count * n, "moved_on": n if flooding else 1}
     arrays = {"progress": np.zeros(4, np.int64), "carried": np.zeros(n, np.int32), "at": np.full(LANES + 1, n, np.int64)}
-    arrays["number"] = np.arange(LANES, dtype=np.uint32)
     for sizes, kind in ((floats, np.float32), (words, np.uint32), (places, np.int64), (flags, np.uint8)):
         for name, size in sizes.items():
             old = getattr(spare, name, None)
@@ -122,7 +121,7 @@ def _begin_round(rounds, paths, law, machines, batch, scratch, start, r):
         store(scratch.done_ms, at + n * LANES, load(scratch.done_ms, at))
         store(scratch.critical, at, spread_int(np.uint32(i)))
     if paths.kind == GOSSIP and rounds.kind[r] == AMONG_REPLICAS:
-        line_up_edges(rounds, paths, law, scratch, r)
+        line_up_edges(rounds, paths, law, machines, scratch, r)
     if rounds.kind[r] != TO_PRIMARY and rounds.kind[r] != TO_ALL:
         depart(rounds, paths, machines, scratch, r)
 

@@ -139,6 +139,23 @@ def _store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
+def _prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Let the line of the cache that holds an element be on its way from memory; changes nothing else."""
+    number, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = builder.gep(ctx.make_array(sig.args[0])(ctx, builder, args[0]).data, [args[1]])
+        function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0"
+        )
+        # to read, to stay in the second level, data
+        builder.call(function, [builder.bitcast(place, byte), *(ir.Constant(number, flag) for flag in (0, 2, 1))])
+        return ctx.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
 def _gather(typing: Any, array: Any, index: Any) -> Any:
     addresses = ir.VectorType(ir.IntType(64), LANES)
 
@@ -170,14 +187,6 @@ def _vector_call(builder: Any, name: str, *values: Any, flags: tuple[str, ...] =
     return builder.call(function, values, fastmath=flags)
 
 
-def _reduce_call(builder: Any, name: str, value: Any) -> Any:
-    full_name = f"llvm.vector.reduce.{name}.v{LANES}f32"
-    function = builder.module.globals.get(full_name) or ir.Function(
-        builder.module, ir.FunctionType(ir.FloatType(), [_FLOAT]), full_name
-    )
-    return builder.call(function, [value], fastmath=_NO_NAN)
-
-
 # As a comparison and a select, LLVM would turn "store the lesser where it was loaded" into a slow masked store.
 _NO_NAN = ("nnan", "nsz")
 
@@ -193,6 +202,9 @@ if config.DISABLE_JIT:
     def gather(array, index):
         return array[index]
 
+    def prefetch(array, index):
+        pass
+
     def spread(scalar):
         return np.full(LANES, scalar, np.float32)
 
@@ -205,23 +217,11 @@ if config.DISABLE_JIT:
     def greater(x, y):
         return np.where(x > y, x, y)
 
-    def lowest(x):
-        return x.min()
-
-    def highest(x):
-        return x.max()
-
     def select(mask, yes, no):
         return np.where(mask, yes, no)
 
     def any_lane(mask):
         return bool(mask.any())
-
-    def mask_bits(mask):
-        return int(mask @ (1 << np.arange(LANES)))
-
-    def lowest_bit(bits):
-        return (bits & -bits).bit_length() - 1 if bits else 64
 
     def add_mask(counts, mask):
         return counts + mask.astype(np.uint32)
@@ -243,18 +243,15 @@ else:
     load = _load
     store = _store
     gather = _gather
+    prefetch = _prefetch
     select = _select
     spread = _operation(float_lanes, types.float32)(lambda b, x: _spread(b, x, _FLOAT))
     spread_int = _operation(int_lanes, types.uint32)(lambda b, x: _spread(b, x, _INT))
     lesser = _operation(float_lanes, float_lanes, float_lanes)(lambda b, x, y: _vector_call(b, "minnum", x, y, flags=_NO_NAN))
     greater = _operation(float_lanes, float_lanes, float_lanes)(lambda b, x, y: _vector_call(b, "maxnum", x, y, flags=_NO_NAN))
-    lowest = _operation(types.float32, float_lanes)(lambda b, x: _reduce_call(b, "fmin", x))
-    highest = _operation(types.float32, float_lanes)(lambda b, x: _reduce_call(b, "fmax", x))
     any_lane = _operation(types.boolean, mask_lanes)(
         lambda b, m: b.icmp_unsigned("!=", b.bitcast(m, ir.IntType(LANES)), ir.Constant(ir.IntType(LANES), 0))
     )
-    mask_bits = _operation(types.int64, mask_lanes)(lambda b, m: b.zext(b.bitcast(m, ir.IntType(LANES)), ir.IntType(64)))
-    lowest_bit = _operation(types.int64, types.int64)(lambda b, x: b.cttz(x, ir.Constant(ir.IntType(1), 0)))
     add_mask = _operation(int_lanes, int_lanes, mask_lanes)(lambda b, c, m: b.sub(c, b.sext(m, _INT)))
     bits_of = _operation(int_lanes, float_lanes)(lambda b, x: b.bitcast(x, _INT))
     float_of_bits = _operation(float_lanes, int_lanes)(lambda b, x: b.bitcast(x, _FLOAT))

@@ -10,6 +10,7 @@ from .arrivals import (
     counts,
     departure,
     direct_row,
+    edge_back,
     gossip_row,
     heard,
     line_place_back,
@@ -25,14 +26,10 @@ from .lanes import (
     add_mask,
     any_lane,
     bits_of,
-    gather,
     greater,
-    highest,
     lesser,
     load,
-    lowest,
-    lowest_bit,
-    mask_bits,
+    prefetch,
     select,
     spread,
     spread_int,
@@ -50,8 +47,9 @@ _LONG = np.float32(3e38)
 """Later than anything that arrives."""
 _NOT_MARK = np.uint32(0xFFFFFFFE)
 _LOSS_SCALE = np.float32(2.0**31)
-_ROUNDING = np.float32(2e-6)
-WAVES = 16
+_SURELY = np.float32(1.0 - 2e-6)
+"""Single precision may be off by so much where times are added up in another order."""
+WAVES = 8
 """Messages that are flooded before they are put where they are received from."""
 _STRATA = np.uint32(15)
 
@@ -72,13 +70,18 @@ def wait_factor(keys, busy, where):
 
 
 @inlined
-def line_up_edges(rounds, paths, law, scratch, r):
-    """List where edges lead and the least time that a copy of round r takes over them, with room to read past the last."""
-    edges = paths.target.size
-    for edge in range(edges + LANES):
-        known = edge < edges
-        scratch.edge_to[edge] = paths.target[edge] if known else 0
-        scratch.edge_ms[edge] = rounds.bytes[r] * paths.ms_per_byte[edge] + paths.base_ms[edge] * law.least if known else 0.0
+def line_up_edges(rounds, paths, law, machines, scratch, r):
+    """Note how long a copy of round r takes at least to get over each edge from when its message is ready for the first."""
+    n = machines.in_ms_per_byte.size
+    for node in range(n):
+        # copies that do not take a shared line may leave before others
+        line = rounds.bytes[r] * machines.out_ms_per_byte[node]
+        step = np.float32(0.0) if machines.shared else max(rounds.send_ms[r * n + node], line)
+        begin = paths.indptr[node]
+        for edge in range(begin, paths.indptr[node + 1]):
+            # no draw is shorter than the base delay, and one copy of those before is perhaps not sent
+            least = rounds.bytes[r] * paths.ms_per_byte[edge] + paths.base_ms[edge] * law.least
+            scratch.edge_ms[edge] = (least + np.float32(max(edge - begin - 1, 0)) * step) * _SURELY
 
 
 @inlined
@@ -101,29 +104,32 @@ def _onward_from(rounds, paths, machines, scratch, r, i, node, wave):
 @inlined
 def _comes_sooner(paths, law, scratch, k0, k1, i, edge, leave, wave):
     """Let a copy of sender i's message that leaves at `leave` cross an edge; true if none has come sooner."""
-    # of indices without a sign none can count from the end, which would be looked into
-    at, to = np.uintp(edge), scratch.edge_to[np.uintp(edge)]
+    to = paths.target[edge]
     crossing, sender = spread_int(np.uint32(edge)), spread_int(np.uint32(i))
     even, odd = draw_pair(k0, k1, crossing, sender)
     bits = odd if i & 1 else even
-    threshold = spread(paths.loss[at] * _LOSS_SCALE)
-    travel, extra, _ = hop_delay(bits, k0, k1, crossing, sender, spread(paths.base_ms[at]), threshold, law)
+    threshold = spread(paths.loss[edge] * _LOSS_SCALE)
+    travel, extra, _ = hop_delay(bits, k0, k1, crossing, sender, spread(paths.base_ms[edge]), threshold, law)
     time = leave + (travel + extra)
     known = load(scratch.wave_ms, (wave + to) * LANES)
     if not any_lane(time < known):
         return False
-    time = lesser(time, known)
-    store(scratch.wave_ms, (wave + to) * LANES, time)
-    scratch.latest_ms[to] = highest(time - load(scratch.lane, 0))
+    store(scratch.wave_ms, (wave + to) * LANES, lesser(time, known))
     scratch.moved_on[to] = 0
     return True
 
 
 @inlined
-def _may_reach(scratch, arrived, first, k, wave):
-    """Whether the k-th of sixteen neighbours may be reached sooner in any lane: no draw is shorter than the base delay."""
-    to = scratch.edge_to[np.uintp(first + k)]
-    return any_lane(arrived + scratch.lane[np.uintp(LANES + k)] < load(scratch.wave_ms, (wave + to) * LANES))
+def _may_reach_sooner(paths, scratch, arrived, node, wave):
+    """List the edges over which `node` may reach a neighbour sooner in any lane; returns how many."""
+    earliest = arrived * _SURELY
+    # of indices without a sign none can count from the end, which would be looked into
+    first, count = np.uintp(wave), np.uintp(0)
+    for edge in range(np.uintp(paths.indptr[node]), np.uintp(paths.indptr[node + 1])):
+        known = load(scratch.wave_ms, (first + np.uintp(paths.target[edge])) * np.uintp(LANES))
+        scratch.near[count] = edge
+        count += np.uintp(any_lane(earliest + scratch.edge_ms[edge] < known))
+    return count
 
 
 @inlined
@@ -132,54 +138,33 @@ def _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave
     n = machines.in_ms_per_byte.size
     size, send = rounds.bytes[r], rounds.send_ms[r * n + node]
     arrived = _onward_from(rounds, paths, machines, scratch, r, i, node, wave)
-    came_from, back = n, -1
-    if node != i:
-        came_from = paths.source[paths.last_edge[i * n + node]]
-        back = line_place_back(paths, machines, node, came_from)
+    back = edge_back(paths, i, node)
+    place_back = line_place_back(paths, machines, back)
     line = size * machines.out_ms_per_byte[node]
     step = max(send, line)
-    start = load(scratch.lane, 0)
-    # single precision may be off by so much where times are added up in another order, or after their start has been taken off
-    sooner_ms = arrived * (np.float32(1.0) - _ROUNDING)
-    earliest = lowest(arrived - start)
-    earliest -= _ROUNDING * (earliest + highest(start))
-    # copies that do not take a shared line may leave before others
-    least_step = np.float32(0.0) if machines.shared else step
-    number = load(scratch.number, 0)
-    begin, end = paths.indptr[node], paths.indptr[node + 1]
-    behind = 0
+    begin = paths.indptr[node]
     sooner = False
-    for first in range(begin, end, LANES):
-        # of sixteen neighbours at once whom it may reach sooner; no copy goes back
-        targets = load(scratch.edge_to, first)
-        in_row = mask_bits(number < spread_int(np.uint32(end - first)))
-        turn = lowest_bit(mask_bits(targets == spread_int(np.uint32(came_from))) & in_row)
-        past = add_mask(spread_int(_ZERO), spread_int(np.uint32(turn)) < number)
-        place = number + np.uint32(first - begin - behind) - past
-        least = to_float(place) * least_step + load(scratch.edge_ms, first)
-        near = in_row
-        if node != i:
-            near &= mask_bits(spread(earliest) + least <= gather(scratch.latest_ms, targets))
-            store(scratch.lane, LANES, least * (np.float32(1.0) - _ROUNDING))
-        while near != 0:
-            k = lowest_bit(near)
-            near &= near - 1
-            if node != i and not _may_reach(scratch, sooner_ms, first, k, wave):
-                continue
-            edge, position = first + k, first - begin + k - behind - (1 if k > turn else 0)
-            place_on_line = paths.line_place[edge] if machines.shared else 0
-            if node == i:
-                leave = departure(rounds, machines, scratch, r, i, position, place_on_line)
-            elif machines.shared:
-                leave = arrived + onward_ms(position, place_on_line, back, send, line)
-                if machines.relay_wait_ms.size > 1:
-                    leave = leave + load(scratch.wait, LANES) * line_wait_ms(machines, node, place_on_line)
-            else:
-                leave = arrived + np.float32(position) * step
-            leave = leave + size * paths.ms_per_byte[edge]
-            sooner |= _comes_sooner(paths, law, scratch, k0, k1, i, edge, leave, wave)
-        behind += 1 if turn < LANES else 0
+    for k in range(_may_reach_sooner(paths, scratch, arrived, node, wave)):
+        edge = scratch.near[k]
+        position = edge - begin - (1 if 0 <= back < edge else 0)
+        place = paths.line_place[edge] if machines.shared else 0
+        if node == i:
+            leave = departure(rounds, machines, scratch, r, i, position, place)
+        elif machines.shared:
+            leave = arrived + onward_ms(position, place, place_back, send, line)
+            if machines.relay_wait_ms.size > 1:
+                leave = leave + load(scratch.wait, LANES) * line_wait_ms(machines, node, place)
+        else:
+            leave = arrived + np.float32(position) * step
+        leave = leave + size * paths.ms_per_byte[edge]
+        sooner |= _comes_sooner(paths, law, scratch, k0, k1, i, edge, leave, wave)
     return sooner
+
+
+@inlined
+def _passes_on(paths, machines, node):
+    """Whether a node passes messages of others on, and has a neighbour other than the one that a message came from."""
+    return machines.relays[node] and paths.indptr[node + 1] - paths.indptr[node] > 1
 
 
 @inlined
@@ -188,15 +173,18 @@ def _flood_from(rounds, paths, law, machines, scratch, r, i, wave):
 
     Label-correcting sweeps in the order of the distance from the sender, over nodes reached sooner since they passed it on.
     """
-    n = machines.in_ms_per_byte.size
+    n, slot = machines.in_ms_per_byte.size, rounds.relay_slot[r]
     k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
+    # nodes are not visited in the order in which these lie in memory
+    for node in range(0, n, LANES):
+        prefetch(paths.last_edge, i * n + node)
+        if slot >= 0:
+            prefetch(paths.relay_ms[slot], i * n + node)
     for node in range(n):
         store(scratch.wave_ms, (wave + node) * LANES, spread(_INF))
-        scratch.moved_on[node], scratch.latest_ms[node] = 1, _INF
-    first = load(scratch.first_ms, (r * n + i) * LANES)
-    store(scratch.wave_ms, (wave + i) * LANES, first)
-    store(scratch.lane, 0, select(first < _INF, first, spread(np.float32(0.0))))
-    scratch.moved_on[i], scratch.latest_ms[i] = 0, np.float32(0.0)
+        scratch.moved_on[node] = 1
+    store(scratch.wave_ms, (wave + i) * LANES, load(scratch.first_ms, (r * n + i) * LANES))
+    scratch.moved_on[i] = 0
     again = True
     while again:
         again = False
@@ -204,7 +192,7 @@ def _flood_from(rounds, paths, law, machines, scratch, r, i, wave):
             node = paths.order[i * n + k]
             if node < 0:
                 break
-            if scratch.moved_on[node] == 0 and (node == i or machines.relays[node]):
+            if scratch.moved_on[node] == 0 and (node == i or _passes_on(paths, machines, node)):
                 scratch.moved_on[node] = 1
                 sooner = _spread_from(rounds, paths, law, machines, scratch, k0, k1, r, i, node, wave)
                 again = again or sooner

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._jit import inlined, subkernel
-from .arrivals import line_place_back, line_wait_ms, onward_ms
+from .arrivals import edge_back, line_place_back, line_wait_ms, onward_ms
 from .client import NOWHERE, walk
 from .codes import (
     AMONG_REPLICAS,
@@ -24,13 +24,8 @@ _INF = np.float32(np.inf)
 @inlined
 def _onward_position(paths, i, node, edge):
     """Place of a copy among those that `node` sends of sender i's message, of which none goes back where it came from."""
-    position = edge - paths.indptr[node]
-    if node != i:
-        came_from = paths.source[paths.last_edge[i * (paths.indptr.size - 1) + node]]
-        for earlier in range(paths.indptr[node], edge):
-            if paths.target[earlier] == came_from:
-                position -= 1
-    return np.float32(position)
+    back = edge_back(paths, i, node)
+    return np.float32(edge - paths.indptr[node] - (1 if 0 <= back < edge else 0))
 
 
 @inlined
@@ -43,7 +38,7 @@ def _line_queue(rounds, paths, machines, scratch, r, lane, i, node, edge):
     if machines.shared:
         place = paths.line_place[edge]
         if node != i:
-            back = line_place_back(paths, machines, node, paths.source[paths.last_edge[i * (paths.indptr.size - 1) + node]])
+            back = line_place_back(paths, machines, edge_back(paths, i, node))
             return onward_ms(behind, place, back, send, line)
         queue = behind * send
         if place >= 0 and machines.contended:

@@ -46,6 +46,8 @@ class Paths(NamedTuple):
     """(m,) node at the end of a directed edge."""
     source: Ints
     """(m,) node at the start of a directed edge."""
+    reverse: Ints
+    """(m,) the edge in the other direction."""
     last_edge: Ints
     """(n * n,), [source * n + node]: edge by which the shortest path from source enters node; -1 none."""
     order: Ints
@@ -233,22 +235,17 @@ class Scratch(NamedTuple):
     committed_ms: Floats
     """(n * 16,): commits of the live replicas."""
     wave_ms: Floats
-    """(16 * n * 16,) when gossiping: arrivals of the messages that are being flooded."""
+    """(WAVES * n * 16,) when gossiping: arrivals of the messages that are being flooded."""
     moved_on: NDArray[np.uint8]
     """(n,) when gossiping: whether a node has passed the message on since that came to it sooner than before."""
-    latest_ms: Floats
-    """(n,) when gossiping: the last of the lanes' arrivals there, from when the source sent."""
-    edge_to: NDArray[np.uint32]
-    """(m + 16,) when gossiping: node at the end of a directed edge, then zeros."""
     edge_ms: Floats
-    """(m + 16,) when gossiping: the least time that a copy of a message of the round takes over it, then zeros."""
-    number: NDArray[np.uint32]
-    """(16,): the lanes' numbers."""
+    """(m,) when gossiping: the least time that a copy of a message of the round takes over a directed edge."""
+    near: NDArray[np.int64]
+    """(n,) when gossiping: edges by which a node may be reached sooner."""
     flood_ms: Floats
     """(n * n * 16,) when gossiping: [receiver, source] arrival of each message."""
     lane: Floats
-    """(4 * 16,): base delay, loss threshold, transmission time and relay's factor of a hop that differs between lanes; of a
-    flood, when its source sent, and the least time that a copy takes from a node to each of sixteen neighbours."""
+    """(4 * 16,): base delay, loss threshold, transmission time and relay's factor of a hop that differs between lanes."""
     wait: Floats
     """(2 * 16,): how long each lane waits behind other operations, in units of the mean: at its replicas, and at relays."""
     moved: Floats

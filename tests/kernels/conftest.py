@@ -1,4 +1,4 @@
-"""The run of kernels as plain Python: it takes minutes of one processor, and so begins as soon as it is known to be wanted."""
+"""The run of kernels as plain Python."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,20 +53,12 @@ class PlainRun:
         return [sys.executable, "-m", "coverage", *arguments]
 
 
-_UNDER_WAY = pytest.StashKey[PlainRun]()
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begin it where a test of this session is about it."""
-    wanted = any("plain_run" in getattr(item, "fixturenames", ()) for item in session.items)
-    if wanted and not session.config.option.collectonly:
-        run = session.config.stash[_UNDER_WAY] = PlainRun()
-        session.config.add_cleanup(run.close)
-
-
 @pytest.fixture(scope="session")
-def plain_run(request: pytest.FixtureRequest) -> PlainRun:
+def plain_run() -> Iterator[PlainRun]:
     """The run, once it is done."""
-    run = request.config.stash[_UNDER_WAY]
-    run.end()
-    return run
+    run = PlainRun()
+    try:
+        run.end()
+        yield run
+    finally:
+        run.close()

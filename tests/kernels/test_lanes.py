@@ -16,8 +16,6 @@ from prsm_kernels.lanes import (
     greater,
     lesser,
     load,
-    lowest_bit,
-    mask_bits,
     multiply_add,
     select,
     spread,
@@ -105,13 +103,6 @@ def conversions(u_row, x_row, table, out, any_out):
         any_out[at // LANES] = any_lane(x < np.float32(-95.0))
 
 
-@kernel
-def masks(x_row, limit, bits, lowest):
-    for at in range(0, x_row.size, LANES):
-        found = mask_bits(load(x_row, at) < limit)
-        bits[at // LANES], lowest[at // LANES] = found, lowest_bit(found)
-
-
 def fused(x, y, z):
     """One rounding: the product of two float32 is exact in float64, and the sum nearly so."""
     return (x.astype(np.float64) * y + z).astype(np.float32)
@@ -193,14 +184,3 @@ def test_loads_need_no_alignment():
         out = np.zeros((len(FLOATS), SIZE), np.float32)
         float_operations(x, Y, Z, SCALAR, out)
         assert np.array_equal(out[0], x + Y)
-
-
-@pytest.mark.parametrize("limit", [-200.0, -95.0, 0.0, 95.0, 200.0])
-def test_masks_as_bits(limit):
-    """Lane 0 is the lowest bit; of none set the lowest is 64."""
-    values = np.clip(Z, -100.0, 100.0)
-    bits, lowest = np.zeros(BLOCKS, np.int64), np.zeros(BLOCKS, np.int64)
-    masks(values, np.float32(limit), bits, lowest)
-    below = values.reshape(BLOCKS, LANES) < np.float32(limit)
-    assert np.array_equal(bits, below @ (1 << np.arange(LANES)))
-    assert np.array_equal(lowest, np.where(below.any(axis=1), below.argmax(axis=1), 64))

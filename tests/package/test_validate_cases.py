@@ -127,7 +127,8 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_or_holds_no_case(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="can be read"):
         load_cases(tmp_path / "none.toml")
-    assert refused(tmp_path, "") == [f"cases: '{tmp_path / 'mine.toml'}' is not allowed: a file with one table [[cases]] or more"]
+    (line,) = refused(tmp_path, "")
+    assert line.endswith("mine.toml' is not allowed: a file with one table [[cases]] or more")
 
 
 def test_cases_of_one_scenario_are_simulated_once() -> None:

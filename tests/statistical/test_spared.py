@@ -58,6 +58,17 @@ def test_few_operations_where_all_are_too_late():
     assert patient["min_latency_ms"] > late.operation_timeout_ms
 
 
+def test_few_operations_where_the_window_keeps_all_too_long():
+    """As with a busy resource; one that keeps only some of them too long is looked into."""
+    narrow = {"nodes": 16, "network": "wan", "window": 1, "batch": 1, "warmup_s": 15, "duration_s": 30}
+    most = simulate_scenario(Scenario(**narrow, rate=0)).row["saturation_ops_per_second"]
+    row, slower = (simulate_scenario(Scenario(**narrow, rate=factor * most)).row for factor in (6.0, 2.0))
+    assert row["bottleneck"] == slower["bottleneck"] == "pipeline_window"
+    assert (row["operations"], row["success_rate"]) == (32 * 16, 0.0)
+    assert slower["operations"] >= FIRST * 16 and slower["success_rate"] > 0.5
+    assert row["saturation_ops_per_second"] == pytest.approx(slower["saturation_ops_per_second"], rel=0.05)
+
+
 @pytest.mark.parametrize("rate", [20, 180, 265, 300])
 def test_queues_like_another_need_no_look_at_their_jobs(monkeypatch, rate):
     """From hardly busy to above capacity, where jobs do count."""

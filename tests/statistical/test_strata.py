@@ -173,7 +173,7 @@ def test_few_placements_of_a_kind_tell_the_failover(at_random, monkeypatch):
     """As all placements do, whose first operations are simulated one by one."""
     _, many = at_random
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_FAILOVERS", 1500)
+        patch.setattr("prsm_scale.failover._EACH", 1500)
         patch.setattr(engine, "strata_of", lambda *_: ALL)
         every = engine.simulate_scenario(Scenario(operations=16 * 500, replicates=500, seed=7, **DELAYING)).failover[1]
     assert many.failover[1] == pytest.approx(every, rel=0.12)
