@@ -270,6 +270,11 @@ def demands(work: Work) -> dict[str, float]:
     return classes
 
 
+def busiest_ms(work: Work) -> float:
+    """What one proposal costs the busiest of all resources but the window, ms."""
+    return max(demands(work).values())
+
+
 def mean_demands(works: Sequence[Work], weights: Vector | None = None) -> dict[str, float]:
     """Demands of each resource class, averaged over replicates, all alike by default."""
     each = [demands(work) for work in works]

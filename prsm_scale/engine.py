@@ -14,7 +14,7 @@ from prsm_kernels import LANES
 from prsm_scale.axes import Engine
 from prsm_scale.backlog import COPY, with_backlog
 from prsm_scale.batches import Runner, message_cost
-from prsm_scale.capacity import Work, demands, mean_demands
+from prsm_scale.capacity import Work, busiest_ms, demands, mean_demands
 from prsm_scale.crew import Crew
 from prsm_scale.failover import failover
 from prsm_scale.faults import behaviours, varies
@@ -238,8 +238,8 @@ class _Job:
     def _window_too_narrow(self) -> bool:
         """Whether a few operations tell that the window keeps all of them waiting for too long."""
         self.extend(_GROUPS * _FEW)
-        busiest_ms = max(demands(self.works[0]).values())
-        late = self._all_late(self._flight_ms(0, self.parts[0], busiest_ms) / self.plan.scenario.window)
+        flight_ms = self._flight_ms(0, self.parts[0], busiest_ms(self.works[0]))
+        late = self._all_late(flight_ms / self.plan.scenario.window)
         self.together = _FEW if late else LANES
         return late
 
@@ -254,9 +254,9 @@ class _Job:
             self.extend(count)
             self._look_further(cost)
             return
-        scenario, busiest_ms = self.plan.scenario, max(demands(self.works[0]).values())
-        behind_ms = (scenario.warmup_s + scenario.duration_s / 2.0) * 1000.0 * (self.per_ms * busiest_ms - 1.0)
-        cheap = _GROUPS * LANES * cost <= _LONG and not self._all_late(busiest_ms)
+        scenario, demand_ms = self.plan.scenario, busiest_ms(self.works[0])
+        behind_ms = (scenario.warmup_s + scenario.duration_s / 2.0) * 1000.0 * (self.per_ms * demand_ms - 1.0)
+        cheap = _GROUPS * LANES * cost <= _LONG and not self._all_late(demand_ms)
         self.together = LANES if cheap else _FEW
         count = _GROUPS * self.together
         most = max(count, _LONG // cost if cheap else 0)
@@ -285,7 +285,7 @@ class _Job:
         have each among the faulty ones about equally often, so that their mean varies less than that of as many others.
         """
         served = [k for k, part in enumerate(self.parts) if np.isfinite(part.latency_ms).any()]
-        if self.places[0].rotates or not served or self._all_late(min(max(demands(work).values()) for work in self.works)):
+        if self.places[0].rotates or not served or self._all_late(min(map(busiest_ms, self.works))):
             return
         most = 1 + _PLACES_MESSAGES // (len(served) * (_PLACE_MESSAGES + _PLACE_COSTS * cost))
         each = max(many for many in _PLACES_EACH if many <= most)
@@ -306,13 +306,13 @@ class _Job:
         """Operations of each place."""
         return np.array([part.operation.size for part in self.parts] if self.varied else [self.done], np.float64)
 
-    def _flight_ms(self, place: int, part: Operations, busiest_ms: float) -> float:
+    def _flight_ms(self, place: int, part: Operations, demand_ms: float) -> float:
         """Mean time for which a proposal fills a place in the window, inf where none is ever decided.
 
         It bounds the capacity by what it is in an idle system; where even with waiting it is no bound, that is not looked into.
         Of many placements the first few tell whether it may be one for the others of their stratum.
         """
-        loaded, bound = part.mean_flight_ms, busiest_ms * self.plan.scenario.window
+        loaded, bound = part.mean_flight_ms, demand_ms * self.plan.scenario.window
         if self.places[place].system.machines.busy <= 0.0 or loaded <= bound or np.isinf(loaded):
             return loaded
         known = self.idle_ms[self.stratum[place]]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from prsm_scale.capacity import demands
+from prsm_scale.capacity import busiest_ms, demands
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.environments import resolve_condition
@@ -172,7 +172,7 @@ class Prober:
         self.messages += outcome.messages
         demand_ms = outcome.capacity.demand_ms.items()
         shares = {name: scenario.proposals_per_ms * ms for name, ms in demand_ms if math.isfinite(ms)}
-        loads = [scenario.proposals_per_ms * max(demands(work).values()) for work in outcome.works]
+        loads = [scenario.proposals_per_ms * busiest_ms(work) for work in outcome.works]
         checks = (*self._memory(scenario), *of_row(outcome.row, self.targets), *of_placements(loads))
         return Trial(scenario, checks, shares, outcome.row)
 
