@@ -240,7 +240,8 @@ class _Job:
         self.extend(_GROUPS * _FEW)
         flight_ms = self._flight_ms(0, self.parts[0], busiest_ms(self.works[0]))
         late = self._all_late(flight_ms / self.plan.scenario.window)
-        self.together = _FEW if late else LANES
+        if late:
+            self.together = _FEW
         return late
 
     def _above_capacity(self, cost: int, count: int) -> None:

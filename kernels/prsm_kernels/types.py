@@ -239,7 +239,7 @@ class Scratch(NamedTuple):
     moved_on: NDArray[np.uint8]
     """(n,) when gossiping: whether a node has passed the message on since that came to it sooner than before."""
     edge_ms: Floats
-    """(m,) when gossiping: the least time that a copy of a message of the round takes over a directed edge."""
+    """(m,) when gossiping: the least time from when a message of the round is ready at a node until a copy is over an edge."""
     near: NDArray[np.int64]
     """(n,) when gossiping: edges by which a node may be reached sooner."""
     flood_ms: Floats
