@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from prsm_kernels import (
     count_copies,
     count_floods,
     count_transits,
+    path_tree,
     paths_around,
     queue_waits,
     relay_waits,
@@ -89,6 +91,23 @@ class Network:
         """Whether messages cross other replicas on their way."""
         return self.kind != DIRECT
 
+    @cached_property
+    def tree(self) -> _Tree:
+        """What ways round replicas that pass nothing on follow from; of a network in which every one does."""
+        paths, cost = self.paths, self.cost_ms.astype(np.float64)
+        tree = _Tree(cost, cost[paths.reverse], np.empty(paths.order.size, np.int32), np.empty(paths.order.size))
+        path_tree(paths.source, cost, paths.last_edge, paths.order, tree.before, tree.length_ms)
+        return tree
+
+
+class _Tree(NamedTuple):
+    """Cost of each edge and of the one back, and what `prsm_kernels.path_tree` says."""
+
+    cost_ms: NDArray[np.float64]
+    cost_back_ms: NDArray[np.float64]
+    before: Ids
+    length_ms: NDArray[np.float64]
+
 
 def build_network(
     scenario: Any, graph: TopologyGraph, links: Links, law: Law, mean_variate: float, forward_ms: float, vote_bytes: int
@@ -153,13 +172,12 @@ def around(network: Network, sites: Sites, relays: NDArray[np.uint8]) -> Network
     """
     if not network.relayed or relays.all():
         return network
-    n, paths = relays.size, network.paths
-    routes, cost = _room(n), network.cost_ms.astype(np.float64)
-    back = cost[paths.reverse]
+    n, paths, tree = relays.size, network.paths, network.tree
+    routes = _room(n)
     for sources in _in_parts(n):
         paths_around(
-            paths.indptr, paths.target, paths.source, paths.reverse, cost, back, relays, sources, paths.last_edge, paths.order,
-            routes.last_edge, routes.order, routes.distance_ms,
+            paths.indptr, paths.target, paths.reverse, tree.cost_ms, tree.cost_back_ms, relays, sources, paths.last_edge,
+            paths.order, network.distance_ms, tree.before, tree.length_ms, routes.last_edge, routes.order, routes.distance_ms,
         )  # fmt: skip
     paths = paths._replace(last_edge=routes.last_edge, order=routes.order, work=_hops(network.kind, routes))
     return _with_copies(replace(network, paths=paths, distance_ms=routes.distance_ms), sites, relays)

@@ -6,7 +6,7 @@ from .event_state import grow, make_state, record_margin
 from .event_types import EventLoad, EventState, EventTable
 from .events import begin_events, run_events
 from .lanes import LANES
-from .paths import paths_around, shortest_paths
+from .paths import path_tree, paths_around, shortest_paths
 from .queueing import handled_ms, sort_jobs, sort_lanes, virtual_waits
 from .quorum import kth_arrivals, kth_smallest
 from .rng import draw_bits, stream_key, threefry2x32, uniform_pairs, uniforms
@@ -38,6 +38,7 @@ __all__ = [
     "make_scratch",
     "make_state",
     "path_sums",
+    "path_tree",
     "paths_around",
     "quantile_table",
     "queue_waits",

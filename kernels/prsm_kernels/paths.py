@@ -93,21 +93,71 @@ def shortest_paths(indptr, target, cost_ms, relays, sources, last_edge, order, d
                     size += 1
 
 
+@kernel
+def path_tree(source_of, cost_ms, last_edge, order, before, length_ms):
+    """What paths round some nodes follow from, see `paths_around`: paths where all pass messages on, by the order of their ends.
+
+    Parameters
+    ----------
+    source_of : ndarray of int32, shape (m,)
+        Node from which each edge comes.
+    cost_ms, last_edge, order
+        See `shortest_paths`.
+    before : ndarray of int32, shape (n * n,)
+        [source * n + k] filled for k > 0: place in the order of the node from which the path enters the k-th nearest.
+    length_ms : ndarray of float64, shape (n * n,)
+        [source * n + k] filled: length of the path to the k-th nearest.
+    """
+    n = int(np.sqrt(np.float64(order.size)) + 0.5)
+    place = np.empty(n, np.int32)
+    for source in range(n):
+        row = source * n
+        place[source], length_ms[row] = 0, 0.0
+        for k in range(1, n):
+            node = order[row + k]
+            if node < 0:
+                break
+            edge = last_edge[row + node]
+            place[node], before[row + k] = k, place[source_of[edge]]
+            length_ms[row + k] = length_ms[row + before[row + k]] + cost_ms[edge] + _TIE_MS
+
+
 @inlined
-def _reach(indptr, target, reverse, cost_back_ms, node, best, onward, last_edge, row):
-    """Reach a node from the neighbour by which it is reached soonest."""
-    # without branches, which nothing foretells
-    least, by = best[node], -1
+def _divide(relays, source, order, before, length_ms, onward, cut, kept, lengths, lost):
+    """Nodes whose path stays, with its length, and those whose path passes a node that passes nothing on; their numbers."""
+    onward[:] = np.inf
+    onward[source], cut[0], kept[0], lengths[0] = 0.0, 0, source, 0.0
+    keeping, losing = 1, 0
+    for k in range(1, order.size):
+        node = order[k]
+        if node < 0:
+            break
+        gone = np.int64(cut[before[k]])
+        cut[k] = gone | (relays[node] == 0)
+        onward[node] = np.inf if cut[k] else length_ms[k]
+        # without branches, which nothing foretells
+        kept[keeping], lengths[keeping], lost[losing] = node, length_ms[k], node
+        keeping += 1 - gone
+        losing += gone
+    return keeping, losing
+
+
+@inlined
+def _reach(indptr, target, reverse, cost_ms, cost_back_ms, node, onward, reached, last_edge):
+    """When a node is reached at soonest, and what that has to be less than for others to be reached sooner by way of it."""
+    least, by, latest = np.inf, -1, -np.inf
     for edge in range(indptr[node], indptr[node + 1]):
-        length = onward[target[edge]] + cost_back_ms[edge] + _TIE_MS
+        to = target[edge]
+        length = onward[to] + cost_back_ms[edge] + _TIE_MS
         by = edge if length < least else by
         least = min(length, least)
-    if by >= 0:
-        best[node], last_edge[row + node] = least, reverse[by]
+        latest = max(latest, reached[to] - cost_ms[edge])
+    last_edge[node] = reverse[by] if by >= 0 else -1
+    return least, latest
 
 
 @inlined
-def _correct(indptr, target, cost_ms, relays, node, best, onward, reached, last_edge, row, waiting):
+def _correct(indptr, target, cost_ms, relays, node, onward, reached, last_edge, waiting):
     """Reach others that `node` passes on to sooner, those that have been reached already, and so on from them."""
     size, waiting[0] = 1, node
     while size > 0:
@@ -116,7 +166,7 @@ def _correct(indptr, target, cost_ms, relays, node, best, onward, reached, last_
         for edge in range(indptr[node], indptr[node + 1]):
             length, to = onward[node] + cost_ms[edge] + _TIE_MS, target[edge]
             if length < reached[to]:
-                best[to], reached[to], last_edge[row + to] = length, length, edge
+                reached[to], last_edge[to] = length, edge
                 if relays[to]:
                     onward[to] = length
                     # one that waits already is not noted twice
@@ -127,9 +177,24 @@ def _correct(indptr, target, cost_ms, relays, node, best, onward, reached, last_
                     size = max(size, at + 1)
 
 
+@inlined
+def _merge(kept, lengths, keeping, lost, later, losing, order):
+    """Write down those kept and those lost by length; the lengths of both have room for one more."""
+    while losing > 0 and later[losing - 1] == np.inf:
+        losing -= 1
+    lengths[keeping], later[losing] = np.inf, np.inf
+    at, to = 0, 0
+    for k in range(keeping + losing):
+        stays = lengths[at] <= later[to]
+        order[k] = kept[at] if stays else lost[to]
+        at += stays
+        to += 1 - stays
+    order[keeping + losing :] = -1
+
+
 @kernel
 def paths_around(
-    indptr, target, source_of, reverse, cost_ms, cost_back_ms, relays, sources, whole_edge, whole_order,
+    indptr, target, reverse, cost_ms, cost_back_ms, relays, sources, whole_edge, whole_order, whole_ms, before, length_ms,
     last_edge, order, distance_ms,
 ):  # fmt: skip
     """Shortest paths where some nodes pass nothing on, from those of the same graph where all do.
@@ -141,57 +206,41 @@ def paths_around(
     ----------
     indptr, target, cost_ms, sources, last_edge, order, distance_ms
         See `shortest_paths`; the graph has each edge in both directions.
-    source_of, reverse : ndarray of int32, shape (m,)
-        Node from which each edge comes, and the edge in the other direction.
+    reverse : ndarray of int32, shape (m,)
+        The edge in the other direction.
     cost_back_ms : ndarray of float64, shape (m,)
         Cost of the edge in the other direction.
     relays : ndarray of uint8, shape (n,)
         0 for nodes that pass nothing on; they can still be ends of a path.
-    whole_edge, whole_order : ndarray of int32, shape (n * n,)
-        `last_edge` and `order` where all pass messages on.
+    whole_edge, whole_order, whole_ms
+        `last_edge`, `order` and `distance_ms` where all pass messages on.
+    before, length_ms
+        From `path_tree`.
     """
     n = indptr.size - 1
-    best, onward, reached = np.empty(n, np.float64), np.empty(n, np.float64), np.empty(n, np.float64)
-    lost, kept, waiting = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
-    lengths, keys, places, counts = np.empty(n), np.empty(n, np.uint32), np.empty((2, n), np.int32), np.empty(COUNTS, np.int64)
+    onward, reached, cut = np.empty(n, np.float64), np.empty(n, np.float64), np.empty(n, np.uint8)
+    kept, lengths, lost, later = np.empty(n, np.int32), np.empty(n + 1), np.empty(n, np.int32), np.empty(n + 1)
+    came, keys, places, counts = np.empty(n), np.empty(n, np.uint32), np.empty((2, n), np.int32), np.empty(COUNTS, np.int64)
+    waiting = np.empty(n, np.int32)
     for s in range(sources.size):
-        source = sources[s]
-        row = source * n
-        best[:], onward[:], reached[:] = np.inf, np.inf, -np.inf
-        last_edge[row : row + n] = -1
-        order[row : row + n] = -1
-        distance_ms[row : row + n] = np.inf
-        best[source], onward[source], kept[0] = 0.0, 0.0, source
-        keeping, losing = 1, 0
-        while keeping + losing < n and whole_order[row + keeping + losing] >= 0:
-            node = whole_order[row + keeping + losing]
-            edge = whole_edge[row + node]
-            length = onward[source_of[edge]] + cost_ms[edge] + _TIE_MS
-            if length < np.inf:
-                best[node], last_edge[row + node] = length, edge
-                if relays[node]:
-                    onward[node] = length
-                kept[keeping] = node
-                keeping += 1
-            else:
-                lost[losing] = node
-                losing += 1
+        row = slice(sources[s] * n, sources[s] * n + n)
+        edges, ways_ms = last_edge[row], distance_ms[row]
+        edges[:], ways_ms[:] = whole_edge[row], whole_ms[row]
+        keeping, losing = _divide(
+            relays, sources[s], whole_order[row], before[row], length_ms[row], onward, cut, kept, lengths, lost
+        )
+        reached[:] = -np.inf
         for k in range(losing):
             node = lost[k]
-            _reach(indptr, target, reverse, cost_back_ms, node, best, onward, last_edge, row)
-            reached[node] = best[node]
-            if relays[node] and best[node] < np.inf:
-                onward[node] = best[node]
-                _correct(indptr, target, cost_ms, relays, node, best, onward, reached, last_edge, row, waiting)
+            reached[node], latest = _reach(indptr, target, reverse, cost_ms, cost_back_ms, node, onward, reached, edges)
+            if relays[node]:
+                onward[node] = reached[node]
+                if latest > reached[node]:
+                    _correct(indptr, target, cost_ms, relays, node, onward, reached, edges, waiting)
         for k in range(losing):
-            lengths[k] = best[lost[k]]
-        late = places[ascending(lengths[:losing], keys, places, counts)]
-        at, to = 0, 0
-        for k in range(keeping + losing):
-            if at < keeping and (to == losing or best[kept[at]] <= lengths[late[to]]):
-                node, at = kept[at], at + 1
-            elif lengths[late[to]] < np.inf:
-                node, to = lost[late[to]], to + 1
-            else:
-                break
-            order[row + k], distance_ms[row + node] = node, best[node]
+            came[k] = reached[lost[k]]
+        late = places[ascending(came[:losing], keys, places, counts)]
+        for k in range(losing):
+            waiting[k], later[k] = lost[late[k]], came[late[k]]
+            ways_ms[waiting[k]] = later[k]
+        _merge(kept, lengths, keeping, waiting, later, losing, order[row])

@@ -10,7 +10,16 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from prsm_kernels import count_copies, count_floods, count_transits, paths_around, queue_waits, relay_waits, shortest_paths
+from prsm_kernels import (
+    count_copies,
+    count_floods,
+    count_transits,
+    path_tree,
+    paths_around,
+    queue_waits,
+    relay_waits,
+    shortest_paths,
+)
 
 HOP_MS = 1e-6
 """What `shortest_paths` adds for each hop."""
@@ -195,10 +204,12 @@ def test_paths_around_are_those_of_a_fresh_search(name, lost):
     at = {(a, b): edge for edge, (a, b) in enumerate(zip(whole.source, whole.target, strict=True))}
     reverse = np.array([at[b, a] for a, b in zip(whole.source, whole.target, strict=True)], np.int32)
     last_edge, order, distance = np.full(n * n, -7, np.int32), np.full(n * n, -7, np.int32), np.empty(n * n, np.float32)
+    before, length = np.full(n * n, -7, np.int32), np.full(n * n, np.nan)
+    path_tree(whole.source, whole.cost, whole.last_edge.ravel(), whole.order.ravel(), before, length)
     for sources in np.array_split(np.arange(n, dtype=np.int32), 2):
         paths_around(
-            whole.indptr, whole.target, whole.source, reverse, whole.cost, whole.cost[reverse], relays, sources,
-            whole.last_edge.ravel(), whole.order.ravel(), last_edge, order, distance,
+            whole.indptr, whole.target, reverse, whole.cost, whole.cost[reverse], relays, sources, whole.last_edge.ravel(),
+            whole.order.ravel(), whole.distance.ravel(), before, length, last_edge, order, distance,
         )  # fmt: skip
     assert np.array_equal(distance, fresh.distance.ravel())
     assert np.array_equal(last_edge, fresh.last_edge.ravel())
