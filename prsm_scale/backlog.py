@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,16 @@ from prsm_scale.plans import Plan
 
 COPY = 1 << 20
 """Added to an operation's number for each further start."""
+
+
+def mean_backlog_ms(scenario: Any, demand_ms: float) -> float:
+    """Wait for what has piled up in the middle of the test where a proposal occupies the busiest resource for so long."""
+    return float((scenario.warmup_s + scenario.duration_s / 2.0) * 1000.0 * (scenario.proposals_per_ms * demand_ms - 1.0))
+
+
+def all_late(scenario: Any, demand_ms: float) -> bool:
+    """Whether what piles up before the test begins keeps every operation of it waiting for longer than it may take."""
+    return bool(scenario.warmup_s * 1000.0 * (scenario.proposals_per_ms * demand_ms - 1.0) > scenario.operation_timeout_ms)
 
 
 def with_backlog(plan: Plan, operations: Operations, rho: NDArray[np.float64], starts: int, together: int) -> Operations:

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from prsm_kernels import LANES
 from prsm_scale.axes import Engine
-from prsm_scale.backlog import COPY, with_backlog
+from prsm_scale.backlog import COPY, all_late, mean_backlog_ms, with_backlog
 from prsm_scale.batches import Runner, message_cost
 from prsm_scale.capacity import Work, busiest_ms, demands, mean_demands
 from prsm_scale.crew import Crew
 from prsm_scale.failover import failover
 from prsm_scale.faults import behaviours, varies
-from prsm_scale.latest import Latest
 from prsm_scale.metrics import half_width, mean_and_error
-from prsm_scale.outcome import FIRST, MOST, Capacity, Operations, Outcome, Progress, join, more_operations
+from prsm_scale.outcome import FIRST, MOST, Capacity, Operations, Outcome, Progress, as_of, join, more_operations
 from prsm_scale.places import Place, further_work
-from prsm_scale.plans import Plan, at_rest, make_plan, relay_centrality
+from prsm_scale.plans import Plan, make_plan, relay_centrality
 from prsm_scale.strata import ALL, FEWEST, Stratum, operations_of, places_of, strata_of
-from prsm_scale.system import System, build_system
+from prsm_scale.system import System
+from prsm_scale.waiting import waited_ms
 
 MOST_MESSAGES = 1_000_000_000
 _MOST_PLACES = 64
@@ -33,9 +33,11 @@ _PLACES_MESSAGES = 350_000_000
 """Messages, or what takes as long, up to which further placements are."""
 _PLACE_MESSAGES, _PLACE_COSTS = 500_000, 6
 """What making a place takes as long as: so many messages, and so many times those of an operation."""
-_PLACES_EACH = (1, 2, 4, 8)
-"""Placements whose backlog the operations of one that is simulated may find."""
-_STARTS = 16
+_PLACES_EACH = (1, 2, 5, 10)
+"""Placements whose backlog the operations of one may find: of a fifth or a tenth of the replicas turns have each as often."""
+_TELLING, _LATE = 4, 2
+"""Placements whose operations stand for those of others where these travel alike, and where all of them are too late."""
+_STARTS = 20
 """Times in the test at which each operation is taken to start where a system is offered more than it can do."""
 _GROUPS, _FEW = 8, 4
 """Groups of operations whose starts together are spread evenly over the test: of sixteen, or of few where these take long."""
@@ -47,20 +49,6 @@ _NEAR = 0.8
 """Share of the bound that others set from which on a window may be one: above capacity few operations are at hand to tell."""
 _OF_A_PLACE = 4
 """Operations of a placement, on average, from which on each has some whatever its stratum's share."""
-_known_at_rest: Latest[tuple[str, int], NDArray[np.float64]] = Latest(256)
-"""Latencies at rest by scenario and number: all shares of faulty replicas of a system have the same."""
-
-
-def latencies_at_rest(scenario: Any, count: int) -> NDArray[np.float64]:
-    """Latencies of the first operations of a scenario without faults and load, ms."""
-    still = at_rest(scenario)
-
-    def simulated() -> NDArray[np.float64]:
-        system = build_system(make_plan(still), 0)
-        number = np.arange(count, dtype=np.uint32)
-        return Runner(Crew(1)).run(system, np.zeros(count, np.uint32), number, lambda *_: None).latency_ms
-
-    return _known_at_rest.get((still.scenario_id, count), simulated)
 
 
 def simulate_scenario(scenario: Any, threads: int | Crew | None = None, tick: Progress | None = None) -> Outcome:
@@ -94,10 +82,12 @@ def simulate_scenario(scenario: Any, threads: int | Crew | None = None, tick: Pr
     job.to_precision()
     capacity, operations = job.capacity()
     first = failover(job.plan, job.runner, job.places, job.parts, job.weights)
-    wall, messages = time.perf_counter() - begun, sum(int(part.sent.sum()) for part in job.parts)
-    return Outcome(
-        job.plan, operations, *job.groups(operations), tuple(job.systems), tuple(job.works), capacity, wall, messages, first
-    )  # fmt: skip
+    wall, messages = (
+        time.perf_counter() - begun,
+        sum(int(part.sent.sum()) for k, part in enumerate(job.parts) if k not in job.told),
+    )
+    systems, works = tuple(job.systems), tuple(job.works)
+    return Outcome(job.plan, operations, *job.groups(operations), systems, works, capacity, wall, messages, first, job.shared)
 
 
 class _Job:
@@ -118,6 +108,9 @@ class _Job:
         self.idle_ms: dict[int, list[float]] = defaultdict(list)
         self.known_flight_ms: dict[tuple[int, int], float] = {}
         self.further: dict[int, list[Work]] = defaultdict(list)
+        # placements for whose operations those of others stand, and what that leaves uncertain of mean latency
+        self.told: dict[int, int] = {}
+        self.shared = (0.0, 1.0)
 
     def _strata(self) -> tuple[Stratum, ...]:
         """Of placements; all in one where the user asks for fewer placements or operations than tell strata apart."""
@@ -130,8 +123,8 @@ class _Job:
 
     @property
     def systems(self) -> list[System]:
-        """Under the primary of the view that serves, by replicate where faulty replicas differ."""
-        return [place.system for place in self.places]
+        """Under the primary of the view that serves, by replicate where faulty replicas differ; those whose operations tell."""
+        return [self.places[self.told.get(k, k)].system for k in range(len(self.places))]
 
     @property
     def works(self) -> list[Work]:
@@ -162,7 +155,7 @@ class _Job:
         if not self.places:
             self.places.append(Place(self.plan, self._behaviour(0), self.per_ms, self.runner.crew))
         first, more = self.places[0], [self._behaviour(k) for k in range(len(self.places), len(self.stratum))]
-        known = {place.idle.behaviour.tobytes(): place for place in self.places}
+        known = {place.behaviour.tobytes(): place for place in self.places}
         new = {one.tobytes(): one for one in more if one.tobytes() not in known}
         made = self.runner.crew.each(lambda one: Place(self.plan, one, self.per_ms, like=first), list(new.values()))
         known |= dict(zip(new, made, strict=True))
@@ -198,12 +191,26 @@ class _Job:
             more += [stratum] * len(new)
             sizes |= {k: due // number + (turn < due % number) for turn, k in enumerate(idle + new)}
         self._make_places(more)
+        self._run_placements({place: sizes[place] for place in sorted(sizes)})
+
+    def _run_placements(self, sizes: dict[int, int]) -> None:
+        """Simulate so many operations of placements, by their numbers; for some stand those of others.
+
+        So do they for placements under which nothing commits, of which the first few tell what messages there are.
+        """
+        if self.plan.scenario.operations is None:
+            unserved = [k for k, place in enumerate(self.places) if not place.serving.size]
+            self.told |= {k: unserved[at % _TELLING] for at, k in enumerate(unserved) if at >= _TELLING}
 
         def run(place: int) -> Operations:
             number = np.arange(sizes[place], dtype=np.uint32)
             return self._run(place, np.full(number.size, place, np.uint32), number)
 
-        self.parts += self.runner.crew.each(run, sorted(sizes))
+        telling = [place for place in sizes if place not in self.told]
+        parts = dict(zip(telling, self.runner.crew.each(run, telling), strict=True))
+        for place, size in sizes.items():
+            self.parts.append(parts[place] if place in parts else as_of(self.parts[self.told[place]], place, size))
+            self.tick(size if place in self.told else 0, 0)
 
     def to_precision(self) -> None:
         """Simulate as many operations as the scenario asks for or needs."""
@@ -217,7 +224,7 @@ class _Job:
         self._make_first_places(max(scenario.replicates, FEWEST * len(self.strata)))
         share = np.array([one.share for one in self.strata])
         each = np.bincount(self.stratum) / share
-        cost = message_cost(self.places[0].system)
+        cost = message_cost(self.places[0].bare)
         if self.per_ms * max(mean_demands(self.works, 1.0 / each[self.stratum]).values()) >= 1.0:
             self._above_capacity(cost, int(LANES * each.min()))
             return
@@ -239,7 +246,7 @@ class _Job:
         """Whether a few operations tell that the window keeps all of them waiting for too long."""
         self.extend(_GROUPS * _FEW)
         flight_ms = self._flight_ms(0, self.parts[0], busiest_ms(self.works[0]))
-        late = self._all_late(flight_ms / self.plan.scenario.window)
+        late = all_late(self.plan.scenario, flight_ms / self.plan.scenario.window)
         if late:
             self.together = _FEW
         return late
@@ -251,13 +258,18 @@ class _Job:
         """
         if self.varied:
             self.starts, self.together = _STARTS, _FEW
+            few = self._tellers()
+            self.told = {k: k % few for k in range(few, len(self.places))} if few else {}
             self.tick(0, count)
             self.extend(count)
+            if few:
+                mean_ms = np.array([part.latency_ms.mean() for part in self.parts[:few]])
+                self.shared = float(mean_ms.std(ddof=1)) / math.sqrt(few), float(few)
             self._look_further(cost)
             return
         scenario, demand_ms = self.plan.scenario, busiest_ms(self.works[0])
-        behind_ms = (scenario.warmup_s + scenario.duration_s / 2.0) * 1000.0 * (self.per_ms * demand_ms - 1.0)
-        cheap = _GROUPS * LANES * cost <= _LONG and not self._all_late(demand_ms)
+        behind_ms = mean_backlog_ms(scenario, demand_ms)
+        cheap = _GROUPS * LANES * cost <= _LONG and not all_late(scenario, demand_ms)
         self.together = LANES if cheap else _FEW
         count = _GROUPS * self.together
         most = max(count, _LONG // cost if cheap else 0)
@@ -273,10 +285,19 @@ class _Job:
             uncertain = half_width(error, groups) / (mean + behind_ms) / scenario.precision
             count = LANES * math.ceil(min(self.done * uncertain**2, most) / LANES) - self.done
 
-    def _all_late(self, demand_ms: float) -> bool:
-        """Whether what piles up before the test begins keeps every operation of it waiting for longer than it may take."""
-        scenario = self.plan.scenario
-        return bool(scenario.warmup_s * 1000.0 * (self.per_ms * demand_ms - 1.0) > scenario.operation_timeout_ms)
+    def _tellers(self) -> int:
+        """Placements whose operations stand for those of all others, none by default.
+
+        They do where live replicas' messages get to all others, whoever is faulty, and what operations wait for besides the
+        backlog, about as long on average as it scatters, is surely known precisely enough from so few of them.
+        """
+        scenario, demand_ms = self.plan.scenario, min(map(busiest_ms, self.works))
+        if len(self.strata) > 1 or self.places[0].rotates or not all(place.bare.whole for place in self.places):
+            return 0
+        if all_late(scenario, demand_ms):
+            return _LATE
+        uncertain_ms = max(waited_ms(place.system) for place in self.places[:_TELLING]) / math.sqrt(LANES * _TELLING)
+        return _TELLING if uncertain_ms < scenario.precision * mean_backlog_ms(scenario, demand_ms) else 0
 
     def _look_further(self, cost: int) -> None:
         """Let the operations of each placement find the backlog of others, too, which latency depends on most.
@@ -286,7 +307,7 @@ class _Job:
         have each among the faulty ones about equally often, so that their mean varies less than that of as many others.
         """
         served = [k for k, part in enumerate(self.parts) if np.isfinite(part.latency_ms).any()]
-        if self.places[0].rotates or not served or self._all_late(min(map(busiest_ms, self.works))):
+        if self.places[0].rotates or not served or all_late(self.plan.scenario, min(map(busiest_ms, self.works))):
             return
         most = 1 + _PLACES_MESSAGES // (len(served) * (_PLACE_MESSAGES + _PLACE_COSTS * cost))
         each = max(many for many in _PLACES_EACH if many <= most)
@@ -314,7 +335,7 @@ class _Job:
         Of many placements the first few tell whether it may be one for the others of their stratum.
         """
         loaded, bound = part.mean_flight_ms, demand_ms * self.plan.scenario.window
-        if self.places[place].system.machines.busy <= 0.0 or loaded <= bound or np.isinf(loaded):
+        if np.isinf(loaded) or loaded <= bound or self.places[place].system.machines.busy <= 0.0:
             return loaded
         known = self.idle_ms[self.stratum[place]]
         if len(known) >= _IDLE_PLACES and np.mean(known) <= _NEAR * bound:

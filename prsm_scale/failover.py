@@ -53,9 +53,9 @@ def failover(
     def first_ms(k: int) -> float:
         if places[k].way_from(PRIMARY).waits_ms > most_ms:
             return math.inf
-        system, work = places[k].starting_with(PRIMARY)
-        if system is places[k].system:
+        if places[k].bare.first_primary == PRIMARY and not places[k].rotates:
             return float(parts[k].latency_ms.mean())
+        system, work = places[k].starting_with(PRIMARY)
         return float(runner.run(system, np.full(LANES, k, np.uint32), number, lambda *_: None, work).latency_ms.mean())
 
     known = {views: some if views == 0 and not places[0].rotates else some[:_EACH] for views, some in by_views.items()}
@@ -78,7 +78,7 @@ def _shares_of_views(
     Where in all those simulated whoever can lead first does, so that graphs do not matter, it is the share of random orders in
     which so many replicas come before one that can.
     """
-    leads = [can_lead(place.idle.behaviour, plan.quorum) for place in places]
+    leads = [can_lead(place.behaviour, plan.quorum) for place in places]
     first = [views for views, some in by_views.items() for _ in some]
     if not varies(plan.scenario) or sorted(first) != sorted(int(np.argmax(can)) for can in leads):
         weight = {views: float(weights[some].sum()) for views, some in by_views.items()}

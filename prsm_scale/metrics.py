@@ -46,6 +46,18 @@ def mean_and_error(values: Vector, cluster: Groups, stratum: Groups | None = Non
     return mean, error if first.size >= 8 else max(error, alone), 1.0 + float(freedom)
 
 
+def error_of_sum(*parts: tuple[float, float]) -> tuple[float, float]:
+    """Standard error of a sum from those of its independent parts, each with the number of clusters that tells it; that of all.
+
+    By Satterthwaite's degrees of freedom, as in `mean_and_error`.
+    """
+    known = [(error**2, clusters - 1.0) for error, clusters in parts if error > 0.0]
+    if len(known) < 2:
+        return max(parts)
+    variance = sum(part for part, _ in known)
+    return math.sqrt(variance), 1.0 + variance**2 / sum(part**2 / max(freedom, 1.0) for part, freedom in known)
+
+
 def half_width(error: float, clusters: float) -> float:
     """Half the 95 % interval of a mean whose standard error comes from so many clusters: Student's law."""
     from scipy.special import stdtrit
@@ -280,7 +292,7 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     latency, clusters, strata = operations.latency_ms[ended], outcome.clusters[ended], outcome.strata[ended]
     mean, error, groups = mean_and_error(latency, clusters, strata)
     known = latency.size > 1  # one value tells nothing of its spread
-    half = half_width(error, groups)
+    half = half_width(*error_of_sum((error, groups), outcome.shared))
     ordered = np.sort(latency)
     row: dict[str, Any] = {
         "mean_latency_ms": mean,

@@ -122,6 +122,9 @@ class Outcome:
     failover : (float, float) or None
         View changes and latency, ms, of the first operation of a run that begins in view 0, on average over placements of faulty
         replicas; None where none is faulty.
+    shared : (float, float)
+        Standard error of mean latency, ms, that clusters do not show, as they share how messages travel; the number of placements
+        that tells it.
     """
 
     plan: Plan
@@ -134,6 +137,7 @@ class Outcome:
     wall_seconds: float
     messages: int
     failover: tuple[float, float] | None = None
+    shared: tuple[float, float] = (0.0, 1.0)
 
     @property
     def scenario(self) -> Any:
@@ -186,6 +190,14 @@ def join(parts: Sequence[Operations]) -> Operations:
         return parts[0]
     names = Operations.__dataclass_fields__
     return Operations(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def as_of(operations: Operations, replicate: int, count: int) -> Operations:
+    """So many operations of another replicate that go as these do, in turn."""
+    number = np.arange(count, dtype=np.uint32)
+    names = Operations.__dataclass_fields__
+    same = {name: getattr(operations, name)[number % operations.operation.size] for name in names}
+    return Operations(**same | {"replicate": np.full(count, replicate, np.uint32), "operation": number})
 
 
 def more_operations(

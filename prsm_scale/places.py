@@ -17,7 +17,7 @@ from prsm_scale.capacity import Work, work_of
 from prsm_scale.crew import Crew
 from prsm_scale.faults import varies
 from prsm_scale.plans import Plan
-from prsm_scale.system import System, members, system_where, with_first_primary
+from prsm_scale.system import System, held_back, members, system_where, with_first_primary
 from prsm_scale.views import Course, course
 from prsm_scale.waiting import Queues, behind, queues_of
 
@@ -36,23 +36,23 @@ def further_work(plan: Plan, behaviour: NDArray[np.int8]) -> Work | None:
 
 
 class Place:
-    """A replicate's faulty replicas, with the systems of its operations.
+    """A replicate's faulty replicas, with the systems of its operations, made when they are asked for.
 
     Attributes
     ----------
+    bare : System
+        Under the primary of the first view that serves, without other operations, and without what relays hold back.
     idle : System
-        Under the primary of the first view that serves, without other operations.
+        The same, with what they hold back.
     idle_work : Work
         Of one proposal there.
     system : System
-        The same, with waiting behind other operations.
+        With waiting behind other operations, too.
     work : Work
         Of one proposal, on average over primaries where they rotate.
     queues : Queues or None
         What waits there; taken from those of a place that this one is `like`.
     """
-
-    queues: Queues | None
 
     def __init__(
         self,
@@ -62,16 +62,44 @@ class Place:
         crew: Crew | None = None,
         like: Place | None = None,
     ) -> None:
-        self.plan = plan
-        self.idle = system_where(plan, behaviour)
+        self.plan, self.behaviour = plan, behaviour
+        self._per_ms, self._crew, self._like = per_ms, crew or Crew(1), like
+        self._idle: System | None = None
+        self._waits: tuple[Queues | None, System] | None = None
+        self.bare = system_where(plan, behaviour, held=False)
         self.rotates = plan.scenario.primary_policy == PrimaryPolicy.ROTATING
-        self.serving = self.idle.serving
-        self.idle_work = work_of(self.idle)
-        self._known = {self.idle.first_primary: (self.idle, self.idle_work)}
+        self.serving = self.bare.serving
+        self.idle_work = work_of(self.bare)
+        self._known: dict[int, tuple[System, Work]] = {}
         self.work = self._mean_work() if self.rotates and self.serving.size else self.idle_work
-        duration_ms = (plan.scenario.warmup_s + plan.scenario.duration_s) * 1000.0
-        self.queues = queues_of(self.idle, self.work, per_ms, duration_ms, crew or Crew(1), like.queues if like else None)
-        self.system = behind(self.idle, self.work, per_ms, self.queues)
+
+    # without functools.cached_property, whose lock all places would share
+
+    @property
+    def idle(self) -> System:
+        """See the class."""
+        if self._idle is None:
+            self._idle = held_back(self.bare)
+        return self._idle
+
+    @property
+    def queues(self) -> Queues | None:
+        """See the class."""
+        return self._loaded[0]
+
+    @property
+    def system(self) -> System:
+        """See the class."""
+        return self._loaded[1]
+
+    @property
+    def _loaded(self) -> tuple[Queues | None, System]:
+        if self._waits is None:
+            scenario, like = self.plan.scenario, self._like.queues if self._like else None
+            duration_ms = (scenario.warmup_s + scenario.duration_s) * 1000.0
+            queues = queues_of(self.idle, self.work, self._per_ms, duration_ms, self._crew, like)
+            self._waits = queues, behind(self.idle, self.work, self._per_ms, queues)
+        return self._waits
 
     def turns(self, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Iterator[Turn]:
         """Operations by where they start: (system, work, their places in the arrays).
@@ -114,17 +142,19 @@ class Place:
 
     def way_from(self, first: int) -> Course:
         """The way of operations whose first primary is `first`."""
-        return course(self.plan, self.idle.behaviour, self.serving, first)
+        return course(self.plan, self.behaviour, self.serving, first)
 
     def _from(self, first: int) -> tuple[System, Work]:
+        if first == self.bare.first_primary:
+            return self.idle, self.idle_work
         if first not in self._known:
-            system = with_first_primary(self.plan, self.idle.network, self.idle.behaviour, self.serving, first)
+            system = with_first_primary(self.plan, self.bare.network, self.behaviour, self.serving, first)
             self._known[first] = system, work_of(system)
         return self._known[first]
 
     def _mean_work(self) -> Work:
         """Work of a proposal on average over all first primaries."""
-        n = self.idle.alive.size
+        n = self.bare.alive.size
         starts = (self.serving + 1) % n
         failing = ~members(self.serving, n)[starts]
         most = _OF_A_PLACEMENT if varies(self.plan.scenario) else _MOST_PRIMARIES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,13 @@ class System:
         return np.flatnonzero(self.alive == 0)
 
     @property
+    def whole(self) -> bool:
+        """Whether what a live replica sends gets to all others, whichever it is."""
+        live = self.alive > 0
+        distance_ms = self.network.distance_ms.reshape(live.size, -1)
+        return not self.network.relayed or bool(np.isfinite(distance_ms[np.ix_(live, live)]).all())
+
+    @property
     def jobs(self) -> tuple[JobCosts, ...]:
         """CPU time and size of each round's messages."""
         return tuple(leg.job for leg in self.course.legs)
@@ -102,7 +109,7 @@ def system_where(plan: Plan, behaviour: NDArray[np.int8], first: int | None = No
     first : int, optional
         First primary of the operations. By default the primary of the first view that serves, as once earlier ones have failed.
     held : bool
-        Whether to work out how long relays hold messages back, which what a proposal costs does not depend on.
+        Whether to work out how long relays hold messages back, see `held_back`; what a proposal costs does not depend on it.
     """
     relays = (behaviour != SILENT) & (behaviour != DROP_RELAY)
     network = around(plan.network, plan.links.sites, relays.astype(np.uint8))
@@ -119,11 +126,14 @@ def with_first_primary(
     way = course(plan, behaviour, serving, first)
     rounds = _rounds(plan, network, alive, behaviour, way)
     machines = _machines(plan, network, rounds, behaviour)
-    paths = network.paths
-    if held:
-        slots, paths = relay_queues(plan, network, way, rounds, machines)
-        rounds = rounds._replace(relay_slot=slots)
-    return System(plan, network, behaviour, serving, way, alive, rounds, paths, machines)
+    system = System(plan, network, behaviour, serving, way, alive, rounds, network.paths, machines)
+    return held_back(system) if held else system
+
+
+def held_back(system: System) -> System:
+    """The system with how long relays hold messages back, where that was left out."""
+    slots, paths = relay_queues(system.plan, system.network, system.course, system.rounds, system.machines)
+    return replace(system, rounds=system.rounds._replace(relay_slot=slots), paths=paths)
 
 
 def members(ids: NDArray[Any], n: int) -> NDArray[np.bool_]:

@@ -124,7 +124,7 @@ def view_costs(scenario: Any, costs: Costs, inputs: SizeInputs, quorum: int) -> 
 
 def timing_of(scenario: Any) -> Timing:
     """Time-outs of a scenario: its own, or those that suit its latency without faults and load."""
-    from prsm_scale.engine import latencies_at_rest
+    from prsm_scale.at_rest import latencies_at_rest
 
     latency_ms = float(np.max(latencies_at_rest(scenario, _AT_REST)))
     if not 0.0 < latency_ms < np.inf:

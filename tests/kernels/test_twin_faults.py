@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prsm_scale.at_rest import latencies_at_rest
 from prsm_scale.config import Scenario
-from prsm_scale.engine import latencies_at_rest
 from prsm_scale.faults import behaviours
 from prsm_scale.places import Place
 from prsm_scale.plans import make_plan, relay_centrality

@@ -8,7 +8,7 @@ import networkx as nx
 import pytest
 
 import prsm_scale as ps
-from prsm_scale import engine, plans, topology
+from prsm_scale import at_rest, plans, topology
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.latest import Latest
 from prsm_scale.plans import make_plan
@@ -67,7 +67,7 @@ def test_a_scenario_keeps_its_graph_whatever_becomes_of_the_file(tmp_path: Path)
 def test_results_do_not_depend_on_what_is_kept() -> None:
     scenario = ps.Scenario(nodes=25, topology="mesh", byzantine_ratio=0.2, operations=64)
     after_others = [simulate_scenario(scenario.but(**changes)) for changes in ({"rate": 0.0}, {"byzantine_ratio": 0.1}, {})][-1]
-    plans._plans, engine._known_at_rest = Latest(2), Latest(2)
+    plans._plans, at_rest._known = Latest(2), Latest(2)
     topology._generated.cache_clear()
     alone = simulate_scenario(scenario)
     assert alone.latency_ms.tobytes() == after_others.latency_ms.tobytes()

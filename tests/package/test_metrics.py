@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import prsm_scale as ps
-from prsm_scale.metrics import effective_size, effective_trials, half_width, quantile_with_interval, wilson
+from prsm_scale.metrics import effective_size, effective_trials, error_of_sum, half_width, quantile_with_interval, wilson
 from prsm_scale.outcome import FIRST
 
 
@@ -73,3 +73,11 @@ def test_interval_of_few_clusters_is_that_of_student() -> None:
 def test_wilson_interval_at_its_ends() -> None:
     assert wilson(0, 10)[0] == 0.0 and wilson(10, 10)[1] == 1.0
     assert wilson(10, 10)[0] == pytest.approx(10 / (10 + 1.959963984540054**2))
+
+
+def test_error_of_a_sum_has_satterthwaites_degrees_of_freedom():
+    """(9 + 16)^2 over 81 / 4 + 256 / 8; a part that is known exactly changes nothing."""
+    error, clusters = error_of_sum((3.0, 5.0), (4.0, 9.0))
+    assert error == 5.0 and clusters == pytest.approx(1.0 + 625.0 / 52.25)
+    assert error_of_sum((3.0, 5.0), (0.0, 1.0)) == (3.0, 5.0)
+    assert error_of_sum((0.0, 8.0), (0.0, 1.0))[0] == 0.0
