@@ -43,14 +43,15 @@ class Runner:
         if system.network.kind == GOSSIP:
             most = max(1, min(most, _SCRATCH_BYTES // (4 * LANES * system.alive.size**2)))
         tasks = max(1, min(blocks, _PIECES * most if most > 1 else 1))
-        edges = np.linspace(0, blocks, tasks + 1).astype(int) * LANES
+        edges = [blocks * task // tasks * LANES for task in range(tasks + 1)]
         pieces = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
         columns = system.plan.counted_kinds.size
         done = join(self.crew.each(lambda piece: self._task(system, replicate[piece], operation[piece], tick), pieces, most))
-        counted = {name: system.course.fold(getattr(done, name), columns) for name in ("sent", "useful", "repeats")}
+        sent, useful, repeats = system.course.fold(np.array([done.sent, done.useful, done.repeats]), columns)
         hops = work_of(system).hops if work is None else work.hops
         carried = _transmissions(system, hops, done)
-        return replace(done, transmissions=system.course.fold(carried, columns), **counted)
+        transmissions = system.course.fold(carried, columns)
+        return replace(done, sent=sent, useful=useful, repeats=repeats, transmissions=transmissions)
 
     def _task(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32], tick: Progress) -> Operations:
         batch = empty_batch(system, replicate, operation)

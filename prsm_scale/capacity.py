@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from prsm_scale.relays import addressed_replicas
 from prsm_scale.system import System, members
 
 Vector = NDArray[np.float64]
-_ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,171 +57,161 @@ class Work:
 
 
 class _Ledger:
-    """Adds up the work of a system's rounds."""
+    """The work of a system's rounds: arrays of shape (R, n) by round and replica, or (R, 1)."""
 
     def __init__(self, system: System) -> None:
-        self.system, self.lines = system, system.network.lines
-        self.n = n = system.alive.size
-        self.cpu, self.relay_cpu = np.zeros(n), np.zeros(n)
-        self.egress, self.relay_egress = np.zeros(n), np.zeros(n)
-        self.ingress, self.relay_ingress, self.sent = np.zeros(n), np.zeros(n), np.zeros(n)
-        self.crossing_bytes = np.zeros(max(system.paths.target.size, 1))
-        self.hops = np.ones(system.rounds.kind.size)
-        self.cores, self.jobs = system.machines.cores, system.jobs
-        self.copies_each: Vector = 1.0 + system.machines.invalid.astype(np.float64)
-        self.alive = system.alive > 0
-        self.out = system.machines.out_ms_per_byte.astype(np.float64)
-        self.into = system.machines.in_ms_per_byte.astype(np.float64)
-        self.slow = system.machines.slow.astype(np.float64)
-        self.again = 1.0 / (1.0 - system.network.loss) if system.plan.law.stream else 1.0
+        rounds, machines, n = system.rounds, system.machines, system.alive.size
+        self.system, self.lines, self.n, self.kinds = system, system.network.lines, n, rounds.kind
+        self.alive, self.slow = system.alive > 0, machines.slow.astype(np.float64)
+        costs = system.course.costs
+        self.send_ms, self.transit_ms, self.size = costs["send_ms"], costs["transit_ms"], costs["size_bytes"]
+        self.sends = _among(rounds.senders, rounds.sender_at, n)
+        self.receives = _among(rounds.receivers, rounds.receiver_at, n)
+        among = rounds.kind[:, None] == AMONG_REPLICAS
+        self.weight: Vector = np.where(self.sends, np.where(among, 1.0 + machines.invalid, 1.0), 0.0)
+        self.messages: Vector = self.weight.sum(axis=1, keepdims=True)
+        requests = (rounds.kind[:, None] == TO_PRIMARY) | (rounds.kind[:, None] == TO_ALL)
+        arrivals = self.receives * np.where(requests, 1.0, self.messages)
+        self.arrivals: Vector = arrivals - self.weight * (arrivals > 0)
+        self.hops, self.crossing_bytes = np.ones(rounds.kind.size), np.zeros(max(system.paths.target.size, 1))
+        # what relays do besides: work, of it forwarding for others, and messages that come and go
+        self.further_ms, self.relay_ms, self.coming, self.going = np.zeros((4, rounds.kind.size, n))
+        self.taken_in = self.arrivals.copy() if self.lines is None else self._line_arrivals()
 
-    def round(self, r: int) -> None:
-        rounds, job, n = self.system.rounds, self.jobs[r], self.n
-        senders = rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]]
-        receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
-        kind = rounds.kind[r]
-        arrivals = np.zeros(n)
-        weight: Vector = self.copies_each[senders] if kind == AMONG_REPLICAS else np.ones(senders.size)
-        arrivals[receivers] = weight.sum()
-        arrivals[senders] -= weight * (arrivals[senders] > 0)
-        if kind in (TO_PRIMARY, TO_ALL):
-            asked = self.alive if kind == TO_ALL else self.alive & (np.arange(n) == self.system.first_primary)
-            arrivals[asked] = 1
-        else:
-            fanout = rounds.fanout[r * n : (r + 1) * n][senders].astype(np.float64)
-            self._compute(senders, (job.create_ms + fanout * job.send_ms) * self.slow[senders])
-            self._send(senders, (fanout if self.lines is None else self._line_copies(r)[senders]) * job.size_bytes)
-        handling = rounds.handle_ms[r * n : (r + 1) * n] * arrivals
-        handling[receivers] += job.quorum_ms * self.slow[receivers]
-        self._compute(_ALL, handling)
-        flooded = self.system.network.kind == GOSSIP and kind == AMONG_REPLICAS
-        if flooded:
-            self._flood(r, senders, arrivals, weight)
-            return
-        taken_in = arrivals if self.lines is None else self._line_arrivals(r, senders, weight, arrivals > 0)
-        self.ingress += taken_in * job.size_bytes * self.into
-        if self.system.network.relayed:
-            self._forward(r, senders, weight)
-        else:
-            self._cross(r, senders, weight)
+    def relay(self) -> None:
+        """Book what all but senders and receivers do."""
+        network, among = self.system.network, np.flatnonzero(self.kinds == AMONG_REPLICAS)
+        flooded = dict(zip(among.tolist(), self._flood(among), strict=True)) if network.kind == GOSSIP else {}
+        for r in range(self.kinds.size):
+            if r in flooded:
+                self.crossing_bytes += flooded[r]
+            elif network.relayed:
+                self._forward(r)
+            else:
+                self._cross(r)
 
-    def _compute(self, who: NDArray[np.int32] | slice, work: Vector) -> None:
-        self.cpu[who] += work / self.cores
-
-    def _send(self, who: NDArray[np.int32] | slice, size: Vector) -> None:
-        self.egress[who] += size * self.out[who] * self.again
-        self.sent[who] += size * self.again
-
-    def _cross(self, r: int, senders: NDArray[np.int32], weight: Vector) -> None:
+    def _cross(self, r: int) -> None:
         """Book direct links: of their messages, those between a client and its own replica cross none."""
-        system, job = self.system, self.jobs[r]
-        if system.rounds.kind[r] != AMONG_REPLICAS:
+        system, sends = self.system, self.sends[r]
+        if self.kinds[r] != AMONG_REPLICAS:
             site, live = system.plan.scenario.client_site, max(1.0, float(system.alive.sum()))
-            met = 1.0 / live if site is None or senders.size else float(site == system.first_primary)
-            self.hops[r] = 1.0 - (1.0 / self.n if system.rounds.kind[r] == TO_ALL else met)
+            met = 1.0 / live if site is None or sends.any() else float(site == system.first_primary)
+            self.hops[r] = 1.0 - (1.0 / self.n if self.kinds[r] == TO_ALL else met)
             return
-        if senders.size:
-            self.hops[r] = weight.mean()
+        if sends.any():
+            self.hops[r] = self.messages[r, 0] / np.count_nonzero(sends)
         if system.paths.target.size > 1:
-            used = members(senders, self.n)[system.paths.source]
-            self.crossing_bytes[used] += job.size_bytes * self.copies_each[system.paths.source[used]]
+            self.crossing_bytes += self.size[r] * self.weight[r, system.paths.source]
 
-    def _flood(self, r: int, senders: NDArray[np.int32], arrivals: Vector, weight: Vector) -> None:
-        """Book what flooding costs besides handling: further copies, and messages that are not for this replica."""
-        system, job, network, n = self.system, self.jobs[r], self.system.network, self.n
-        passed = np.where(self.alive, weight.sum(), 0.0)
-        passed[senders] -= weight
-        onward = passed * (network.degree - 1.0) * system.machines.relays
-        far_edge = self.lines.far_edge if self.lines else None
-        flood = flooding(system.paths, system.machines.relays, np.repeat(senders, weight.astype(int)), far_edge)
-        copies, hops = flood.copies * self.alive, flood.hops
-        self.ingress += flood.far_in * self.alive * job.size_bytes * self.into
-        further = copies - passed
-        forwarding = onward * job.send_ms + further * job.transit_ms
-        others = passed - arrivals
-        again = np.maximum(network.copies - 1.0, 0.0) * job.transit_ms
+    def _flood(self, r: NDArray[np.int64]) -> Vector:
+        """Book what flooding costs besides handling: further copies, and messages that are not for this replica.
+
+        Returns the bytes that cross each link, by round.
+        """
+        network, relays, weight, messages = self.system.network, self.system.machines.relays, self.weight[r], self.messages[r]
+        arrivals, send_ms, transit_ms, size = self.arrivals[r], self.send_ms[r], self.transit_ms[r], self.size[r]
+        far_edge, each = self.lines.far_edge if self.lines else None, np.arange(self.n, dtype=np.int32)
+        floods = [flooding(self.system.paths, relays, np.repeat(each, row.astype(int)), far_edge) for row in weight]
+        passed = self.alive * messages - weight
+        onward = passed * (network.degree - 1.0) * relays
+        forwarding = onward * send_ms + (np.array([one.copies for one in floods]) * self.alive - passed) * transit_ms
+        passing = forwarding + (passed - arrivals) * transit_ms
+        again = np.maximum(network.copies - 1.0, 0.0) * transit_ms
         # handling holds forwarding and further copies of what is for this replica
-        booked = arrivals * ((network.degree - 1.0) * system.machines.relays * job.send_ms + again)
-        self._compute(_ALL, (forwarding + others * job.transit_ms - booked) * self.slow)
-        self.relay_cpu += (forwarding + others * job.transit_ms) * self.slow / self.cores
-        hops /= max(senders.size, 1)
-        self.hops[r] = hops / max(int(system.rounds.addressed[r * n : (r + 1) * n].max()), 1)
-        edges = system.paths.target.size
-        self.crossing_bytes += weight.sum() * job.size_bytes * hops / edges
+        booked = arrivals * ((network.degree - 1.0) * relays * send_ms + again)
+        self.further_ms[r], self.relay_ms[r] = (passing - booked) * self.slow, passing * self.slow
+        hops = np.array([[one.hops] for one in floods]) / np.maximum(self.sends[r].sum(axis=1, keepdims=True), 1)
+        self.hops[r] = (hops / np.maximum(self._by_round(self.system.rounds.addressed)[r].max(axis=1, keepdims=True), 1))[:, 0]
+        self.taken_in[r] = np.array([one.far_in for one in floods]) * self.alive
+        self.going[r] = onward
         if self.lines is not None:
-            onward = flood.far_out
-            onward[senders] -= self.lines.copies[senders] * weight
-        self.relay_egress += onward * job.size_bytes * self.out * self.again
-        self._send(_ALL, onward * job.size_bytes)
+            self.going[r] = np.array([one.far_out for one in floods]) - self.lines.copies * weight
+        return np.asarray(messages * size * hops / self.system.paths.target.size, np.float64)[:, 0]
 
-    def _forward(self, r: int, senders: NDArray[np.int32], weight: Vector) -> None:
-        """Book what relays do for unicast messages."""
-        job = self.jobs[r]
-        onward, coming, going = self._unicast(r, senders, weight)
-        forwarding = onward * (job.transit_ms + job.send_ms) * self.slow
-        self.relay_cpu += forwarding / self.cores
-        self._compute(_ALL, forwarding)
-        self.ingress += coming * job.size_bytes * self.into
-        self.relay_ingress += coming * job.size_bytes * self.into
-        self.relay_egress += going * job.size_bytes * self.out * self.again
-        self._send(_ALL, going * job.size_bytes)
-
-    def _unicast(self, r: int, senders: NDArray[np.int32], weight: Vector) -> tuple[Vector, Vector, Vector]:
-        """Messages each replica forwards, and those of them that come and go over its line.
+    def _forward(self, r: int) -> None:
+        """Book messages that each replica forwards, and those of them that come and go over its line.
 
         Clients sit with every live replica equally often, or at one site.
         """
         system, n = self.system, self.n
-        among = system.rounds.kind[r] == AMONG_REPLICAS
+        among, senders = self.kinds[r] == AMONG_REPLICAS, np.flatnonzero(self.sends[r]).astype(np.int32)
         wanted = addressed_replicas(system.rounds, r, n) if among else members(self._sites(), n).astype(np.uint8)
         start = senders if senders.size else np.array([system.first_primary], np.int32)
-        each = weight if senders.size else np.ones(1)
-        carried = transit(system.network, start, wanted)
-        share = 1.0 if among else 1.0 / max(1, int(wanted.sum()))
-        self.crossing_bytes += carried.crossing * share * each.mean() * self.jobs[r].size_bytes
-        messages = start.size * wanted.sum() - (wanted[start].sum() if among else 0)
-        self.hops[r] = carried.hops * each.mean() / max(1.0, float(messages))
+        each = self.weight[r, senders] if senders.size else np.ones(1)
+        carried, goals = transit(system.network, start, wanted), int(wanted.sum())
+        share, mean = 1.0 if among else 1.0 / max(1, goals), each.mean()
+        self.crossing_bytes += carried.crossing * share * mean * self.size[r]
+        messages = start.size * goals - (int(wanted[start].sum()) if among else 0)
+        self.hops[r] = carried.hops * mean / max(1.0, float(messages))
         onward = carried.forwarded(start, each) * share
+        self.further_ms[r] = self.relay_ms[r] = onward * (self.transit_ms[r] + self.send_ms[r]) * self.slow
+        self.coming[r] = self.going[r] = onward
         if self.lines is None:
-            return onward, onward, onward
+            return
         ends = np.ix_(np.flatnonzero(wanted), start)
         far = carried.crossing * self.lines.far_edge
         coming, going = (np.bincount(end, weights=far, minlength=n) for end in (system.paths.target, system.paths.source))
         coming[ends[0].ravel()] -= self.lines.far_last[ends].sum(axis=1)
         going[start] -= self.lines.far_first[ends].sum(axis=0)
-        return onward, coming * share * each.mean(), going * share * each.mean()
+        self.coming[r], self.going[r] = coming * share * mean, going * share * mean
 
     def _sites(self) -> NDArray[np.int64]:
         """Replicas with which clients sit, equally often."""
         site = self.system.plan.scenario.client_site
         return np.flatnonzero(self.alive) if site is None else np.array([site])
 
-    def _line_copies(self, r: int) -> Vector:
+    def _by_round(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values.reshape(-1, self.n)
+
+    def _line_copies(self) -> Vector:
         """Copies of each sender's message that take its host's line."""
         assert self.lines is not None
-        if self.system.rounds.kind[r] == TO_CLIENT:
-            return np.asarray(self.lines.far_first[self._sites()].mean(axis=0), np.float64)
-        return self.system.rounds.line_copies[r * self.n : (r + 1) * self.n].astype(np.float64)
+        copies = self._by_round(self.system.rounds.line_copies).astype(np.float64)
+        copies[self.kinds == TO_CLIENT] = self.lines.far_first[self._sites()].mean(axis=0)
+        return copies
 
-    def _line_arrivals(self, r: int, senders: NDArray[np.int32], weight: Vector, receives: NDArray[np.bool_]) -> Vector:
+    def _line_arrivals(self) -> Vector:
         """Messages for each replica that come over its host's line."""
         assert self.lines is not None
         far = self.lines.far_last
-        coming = far[:, senders] @ weight if senders.size else far[:, self._sites()].mean(axis=1)
-        return np.asarray(receives * coming, np.float64)
+        coming = self.weight @ far.T
+        coming[~self.sends.any(axis=1)] = far[:, self._sites()].mean(axis=1)
+        return np.asarray((self.arrivals > 0) * coming, np.float64)
 
     def close(self) -> Work:
+        system, machines, costs = self.system, self.system.machines, self.system.course.costs
+        copies = self._by_round(system.rounds.fanout).astype(np.float64)
+        making_ms = self.sends * (costs["create_ms"] + copies * self.send_ms) * self.slow
+        handling_ms = self._by_round(system.rounds.handle_ms) * self.arrivals + self.receives * (costs["quorum_ms"] * self.slow)
+        cpu = np.array([making_ms, handling_ms, self.further_ms]) / machines.cores
+        out, into = machines.out_ms_per_byte.astype(np.float64), machines.in_ms_per_byte.astype(np.float64)
+        again = 1.0 / (1.0 - system.network.loss) if system.plan.law.stream else 1.0
+        leaving = np.where(self.sends, copies if self.lines is None else self._line_copies(), 0.0)
+        sent, got = np.array([leaving, self.going]) * self.size, np.array([self.taken_in, self.coming]) * self.size
+        egress, ingress = sent * out * again, got * into
+        lines = (_summed(parts) for parts in (egress, egress[1:], ingress, ingress[1:]))
         if self.lines is not None:
-            host = self.system.machines.host
-            shared = (self.egress, self.relay_egress, self.ingress, self.relay_ingress)
-            self.egress, self.relay_egress, self.ingress, self.relay_ingress = (by_host(line, host) for line in shared)
-        edge = self.system.network.edge_ms_per_byte
+            lines = (by_host(line, machines.host) for line in lines)
+        out_ms, relay_out_ms, in_ms, relay_in_ms = lines
+        edge = system.network.edge_ms_per_byte
         limited = edge > 0
-        link = float((self.crossing_bytes[limited] * edge[limited]).max()) * self.again if limited.any() else 0.0
+        link = float((self.crossing_bytes[limited] * edge[limited]).max()) * again if limited.any() else 0.0
         return Work(
-            self.cpu, self.relay_cpu, self.egress, self.relay_egress, self.ingress, self.relay_ingress, link,
-            self.sent, self.hops, _bounding_replicas(self.system), self.system.primary,
+            _summed(cpu), _summed(self.relay_ms[None] / machines.cores), out_ms, relay_out_ms, in_ms, relay_in_ms, link,
+            _summed(sent * again), self.hops, _bounding_replicas(system), system.primary,
         )  # fmt: skip
+
+
+def _among(ids: NDArray[np.int32], at: NDArray[np.int32], n: int) -> NDArray[np.bool_]:
+    """Whether each replica is in the list of each round, shape (R, n)."""
+    among = np.zeros((at.size - 1, n), np.bool_)
+    among[np.repeat(np.arange(at.size - 1), np.diff(at)), ids] = True
+    return among
+
+
+def _summed(parts: Vector) -> Vector:
+    """Sum of parts of each round, shape (parts, R, n), over the rounds one after another, shape (n,)."""
+    return np.asarray(parts.swapaxes(0, 1).reshape(-1, parts.shape[2]).sum(axis=0), np.float64)
 
 
 def _bounding_replicas(system: System) -> NDArray[np.bool_]:
@@ -234,8 +224,7 @@ def _bounding_replicas(system: System) -> NDArray[np.bool_]:
 def work_of(system: System) -> Work:
     """Add up what one proposal costs every resource of a system."""
     ledger = _Ledger(system)
-    for r in range(system.rounds.kind.size):
-        ledger.round(r)
+    ledger.relay()
     return ledger.close()
 
 

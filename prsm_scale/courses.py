@@ -104,6 +104,7 @@ def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
     now, slow = np.zeros(n), system.machines.slow.astype(np.float64)
     starts, arrivals = [], []
     none = Arrivals(np.full((1, watched.size), np.inf), 1.0, _NOBODY, now)
+    targets, idle = np.arange(n), np.zeros(n)
     for r in range(rounds.kind.size):
         starts.append(now.copy())
         senders, weight = _sample(rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]])
@@ -122,15 +123,14 @@ def timeline(system: System, watched: NDArray[np.int64]) -> Timeline:
         if rounds.kind[r] == TO_CLIENT or not senders.size or not receivers.size:
             arrivals.append(none)
             continue
-        targets = np.arange(n)
         left = now + jobs[r].create_ms * slow
-        time = left[senders][:, None] + travel_ms(system, senders, targets, size)
+        time = left[senders, None] + travel_ms(system, senders, targets, size)
         if system.paths.kind == DIRECT and rounds.addressed[r * n + senders[0]] > 1:
             time += behind_ms(system, senders, jobs[r].send_ms * slow, size)
         time[np.arange(senders.size), senders] = np.inf
         arrivals.append(Arrivals(time[:, watched], weight, senders, left))
         need = rounds.need[r * n : (r + 1) * n]
-        (handled,) = complete_ms(time, weight, need, jobs[r].receive_ms / cores * slow, np.zeros(n))
+        (handled,) = complete_ms(time, weight, need, jobs[r].receive_ms / cores * slow, idle)
         done = handled + jobs[r].quorum_ms * slow
         waits = members(receivers, n) & (need > 0)
         now = np.where(waits, np.maximum(now, done), now)

@@ -12,13 +12,12 @@ from prsm_kernels.rng import DOMAIN_OPERATION, seed_words
 from prsm_scale.behaviours import PrimaryPolicy
 from prsm_scale.faults import DELAY, DROP_RELAY, EQUIVOCATE, FLOOD, HONEST, sides
 from prsm_scale.protocols import Pattern
-from prsm_scale.system import System, addressed_by, arrivals_needed, receiving_replicas, sending_replicas
+from prsm_scale.roles import roles
+from prsm_scale.system import System
 from prsm_scale.view_change import Timing
 from prsm_scale.views import NEW_VIEW, VIEW_CHANGE
 
 _KINDS = {Pattern.CLIENT_TO_PRIMARY: TO_PRIMARY, Pattern.ALL_TO_CLIENT: TO_CLIENT}
-_ROLES = [0, 1]
-"""Replicas that stand for the primary and for all backups."""
 
 
 def event_table(system: System, replicate: int) -> EventTable:
@@ -27,10 +26,9 @@ def event_table(system: System, replicate: int) -> EventTable:
     steps = [*plan.protocol.rounds, VIEW_CHANGE, NEW_VIEW]
     jobs = [*plan.jobs, plan.views.change, plan.views.new_view]
     kind = np.array([_KINDS.get(step.pattern, AMONG_REPLICAS) for step in steps], np.int32)
-    everyone = np.ones(n, np.uint8)
-    sends = np.array([np.isin(_ROLES, sending_replicas(step, everyone, 0)) for step in steps], np.uint8)
-    receives = np.array([np.isin(_ROLES, receiving_replicas(step, everyone, 0)) for step in steps], np.uint8)
-    need = np.array([arrivals_needed(plan, step, 0)[_ROLES] for step in steps], np.int32) * receives
+    asked = [roles(step, n, plan.faults) for step in steps]
+    receives = np.array([one.receives for one in asked], np.uint8)
+    need = np.array([one.need for one in asked], np.int32) * receives
     need[kind == TO_CLIENT] = 0
 
     def times(name: str) -> NDArray[np.float64]:
@@ -47,9 +45,9 @@ def event_table(system: System, replicate: int) -> EventTable:
         transit_ms=times("transit_ms"),
         quorum_ms=checks.astype(np.float64),
         need=need.astype(np.int32),
-        sends=sends,
+        sends=np.array([one.sends for one in asked], np.uint8),
         receives=receives,
-        addressed=np.array([addressed_by(plan, step, 0)[_ROLES] for step in steps], np.int32),
+        addressed=np.array([one.addressed for one in asked], np.int32),
         keys=np.array([stream_key(seed, DOMAIN_OPERATION, r) for r in range(rounds)], np.uint32),
         seed=np.array(seed_words(seed), np.uint32),
         slow=plan.links.sites.slow.astype(np.float64),

@@ -23,8 +23,9 @@ _WITH_CLIENT = (Pattern.CLIENT_TO_PRIMARY, Pattern.ALL_TO_CLIENT)
 
 
 def line_loads(
-    plan: Plan, network: Network, invalid: Ids, way: Course, senders: list[Ids], receivers: list[Ids], addressed: list[Ids]
-) -> dict[str, Any]:
+    plan: Plan, network: Network, invalid: Ids, way: Course,
+    sends: NDArray[np.bool_], receives: NDArray[np.bool_], addressed: Ids,
+) -> dict[str, Any]:  # fmt: skip
     """`in_ms`, `line_first` and `line_copies` of `prsm_kernels.Rounds`.
 
     Notes
@@ -32,19 +33,25 @@ def line_loads(
     A replica that shares a host's downlink receives its messages of a round as if each took as long as all those that the round
     brings to the host meanwhile: replicas of a host wait for the same votes at the same time.
     """
-    into, lines = ms_per_byte(plan.links.downlink_mbps), network.lines
-    in_ms, first, copies = [], [], []
-    for leg, who, to, goals in zip(way.legs, senders, receivers, addressed, strict=True):
-        in_ms.append(np.float32(leg.job.size_bytes) * into * _receptions(plan, network, leg, 1 + invalid, who, to))
-        taken = _taken(network, leg, goals) if lines is not None else (0 * goals, 0 * goals)
-        first.append(taken[0])
-        copies.append(taken[1] * (1 + invalid * (leg.step.pattern not in _WITH_CLIENT)))
+    size, into = way.costs["size_bytes"].astype(np.float32), ms_per_byte(plan.links.downlink_mbps)
+    if network.lines is None:
+        none = np.zeros(addressed.size, np.int32)
+        return {"in_ms": (size * into * network.copies.astype(np.float32)).ravel(), "line_first": none, "line_copies": none}
+    receptions, first, copies = [], [], []
+    for leg, who, to, goals in zip(way.legs, sends, receives, addressed, strict=True):
+        receptions.append(_receptions(plan, network, leg, 1 + invalid, np.flatnonzero(who), np.flatnonzero(to)))
+        before, taking = _taken(network, leg, goals)
+        first.append(before)
+        copies.append(taking * (1 + invalid * (leg.step.pattern not in _WITH_CLIENT)))
     whole = (np.concatenate(parts).astype(np.int32) for parts in (first, copies))
-    return {"in_ms": np.concatenate(in_ms), **dict(zip(("line_first", "line_copies"), whole, strict=True))}
+    in_ms = (size * into * np.array(receptions)).ravel()
+    return {"in_ms": in_ms, **dict(zip(("line_first", "line_copies"), whole, strict=True))}
 
 
-def _receptions(plan: Plan, network: Network, leg: Leg, weight: Ids, senders: Ids, receivers: Ids) -> Floats:
-    """Messages that a downlink takes in for each that comes to a replica, shape (n,)."""
+def _receptions(
+    plan: Plan, network: Network, leg: Leg, weight: Ids, senders: NDArray[np.int64], receivers: NDArray[np.int64]
+) -> Floats:
+    """Messages that the downlink of a host takes in for each that comes to a replica, shape (n,)."""
     lines, host = network.lines, plan.links.sites.host
     if lines is None or leg.step.pattern in _WITH_CLIENT:
         return network.copies.astype(np.float32)
@@ -72,14 +79,14 @@ def travel_ms(system: System, senders: NDArray[np.int32], receivers: NDArray[np.
     """Mean time of a message from each sender to each receiver, shape (senders, receivers)."""
     n, paths = system.alive.size, system.paths
     if paths.kind == DIRECT:
-        base = paths.base_ms.reshape(n, n)[np.ix_(receivers, senders)].T.astype(np.float64)
+        base = paths.base_ms.reshape(n, n)[receivers, senders[:, None]].astype(np.float64)
         hop = np.maximum(paths.ms_per_byte[senders][:, None], system.machines.in_ms_per_byte[receivers])
         if system.machines.shared:
             hop = np.where(system.machines.host[senders][:, None] == system.machines.host[receivers], 0.0, hop)
         law = system.plan.law
         mean_ms = base + (float(law.offset) + float(law.slope) * base) * system.plan.mean_variate
         return np.asarray(mean_ms + size * hop, np.float64)
-    distance: Vector = system.network.distance_ms.reshape(n, n)[np.ix_(senders, receivers)].astype(np.float64)
+    distance: Vector = system.network.distance_ms.reshape(n, n)[senders[:, None], receivers].astype(np.float64)
     return distance
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ class Plan(Foundation):
         """ceil((n + f + 1) / 2)."""
         return quorum(self.scenario.nodes, self.faults)
 
-    @property
+    @cached_property
     def counted_kinds(self) -> NDArray[np.int32]:
         """Kinds of the rounds by which messages are counted: the protocol's; VIEW-CHANGE and NEW-VIEW where views may fail."""
         kinds = [KINDS_WITH_CLIENT.get(step.pattern, AMONG_REPLICAS) for step in self.protocol.rounds]

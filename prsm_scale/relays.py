@@ -28,8 +28,8 @@ def addressed_replicas(rounds: Rounds, r: int, n: int) -> NDArray[np.uint8]:
     return wanted
 
 
-def _service_ms(plan: Plan, network: Network, senders: Ids, receivers: NDArray[np.uint8], job: JobCosts) -> Floats:
-    """How long a relay is busy with each message of a round: its CPU or its uplink, whichever takes longer.
+def _service_ms(plan: Plan, network: Network, rounds: Rounds, r: int, senders: Ids, job: JobCosts) -> Floats:
+    """How long a relay is busy with each message of round r: its CPU or its uplink, whichever takes longer.
 
     Returns
     -------
@@ -39,7 +39,9 @@ def _service_ms(plan: Plan, network: Network, senders: Ids, receivers: NDArray[n
     sites = plan.links.sites
     line = job.size_bytes * ms_per_byte(plan.links.uplink_mbps)
     passing = (job.transit_ms + job.send_ms) / plan.profile.cores * sites.slow
-    through = transit(network, senders, receivers).through if network.kind != GOSSIP else network.degree - 1
+    through = network.degree - 1
+    if network.kind != GOSSIP:
+        through = transit(network, senders, addressed_replicas(rounds, r, plan.scenario.nodes)).through
     busy = through * np.maximum(line, passing)
     if network.lines is not None:
         # a host's line is busy with what all its replicas pass on
@@ -65,8 +67,7 @@ def relay_queues(plan: Plan, network: Network, way: Course, rounds: Rounds, mach
             continue
         senders = rounds.senders[rounds.sender_at[r] : rounds.sender_at[r + 1]]
         if senders.size > 1:
-            wanted = addressed_replicas(rounds, r, n)
-            service = _service_ms(plan, network, senders, wanted, leg.job)
+            service = _service_ms(plan, network, rounds, r, senders, leg.job)
             slots[r] = len(queues)
             queues.append(queue_at_relays(network, time, senders, service))
         if r < among[-1]:
@@ -84,7 +85,7 @@ def _complete(rounds: Rounds, r: int, arrival: Floats, time: Floats) -> None:
     n = time.size
     receivers = rounds.receivers[rounds.receiver_at[r] : rounds.receiver_at[r + 1]]
     needs = rounds.need[r * n + receivers]
-    for need in np.unique(needs[needs > 0]):
+    for need in set(needs.tolist()) - {0}:
         who = receivers[needs == need]
         if need > arrival.shape[0]:
             time[who] = np.inf

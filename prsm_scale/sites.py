@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Sites:
     edge: Flags
     slow: Floats
 
-    @property
+    @cached_property
     def shared(self) -> bool:
         """Whether replicas share hosts."""
         return bool((np.diff(self.host) == 0).any())

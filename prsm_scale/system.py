@@ -12,14 +12,16 @@ from prsm_kernels import Machines, Paths, Rounds
 from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, TO_ALL
 from prsm_scale.faults import DELAY, DROP_RELAY, FLOOD, HONEST, SILENT, behaviours
 from prsm_scale.lines import line_loads
-from prsm_scale.network import Floats, Network, around, ms_per_byte
+from prsm_scale.network import Network, around, ms_per_byte
 from prsm_scale.plans import KINDS_WITH_CLIENT, Plan
-from prsm_scale.protocols import Pattern, QuorumLaw, Round, Senders, quorum_size
+from prsm_scale.protocols import QuorumLaw, Round, quorum_size
 from prsm_scale.relays import relay_queues
 from prsm_scale.resources import JobCosts
+from prsm_scale.roles import roles
 from prsm_scale.views import ASK_ALL, Course, course, serving_views
 
 Ids = NDArray[np.int32]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +126,10 @@ def with_first_primary(
     """The system for operations whose first primary is `first`, with the views that fail on their way; see `system_where`."""
     alive = (behaviour != SILENT).astype(np.uint8)
     way = course(plan, behaviour, serving, first)
-    rounds = _rounds(plan, network, alive, behaviour, way)
-    machines = _machines(plan, network, rounds, behaviour)
+    # invalid messages that each replica sends after each of its own
+    invalid = ((behaviour == FLOOD) * plan.scenario.flood_factor).astype(np.int32)
+    rounds = _rounds(plan, network, alive, behaviour, invalid, way)
+    machines = _machines(plan, network, rounds, alive, behaviour, invalid)
     system = System(plan, network, behaviour, serving, way, alive, rounds, network.paths, machines)
     return held_back(system) if held else system
 
@@ -143,138 +147,71 @@ def members(ids: NDArray[Any], n: int) -> NDArray[np.bool_]:
     return among
 
 
-def sending_replicas(step: Round, alive: NDArray[np.uint8], primary: int) -> Ids:
-    """Live replicas that send in a round; none where the client does."""
-    ids: Ids = np.flatnonzero(alive).astype(np.int32)
-    if step.senders is Senders.CLIENT:
-        return ids[:0]
-    if step.senders is Senders.ALL and step.pattern is not Pattern.ALL_TO_PRIMARY:
-        return ids
-    chosen: Ids = ids[(ids == primary) == (step.senders is Senders.PRIMARY)]
-    return chosen
-
-
-def receiving_replicas(step: Round, alive: NDArray[np.uint8], primary: int) -> Ids:
-    """Live replicas for which a round's messages are."""
-    ids: Ids = np.flatnonzero(alive).astype(np.int32)
-    if step.pattern is Pattern.ALL_TO_ALL or step is ASK_ALL:
-        return ids
-    if step.pattern is Pattern.ALL_TO_CLIENT:
-        return ids[:0]
-    chosen: Ids = ids[(ids == primary) != (step.pattern is Pattern.PRIMARY_TO_ALL)]
-    return chosen
-
-
-def arrivals_needed(plan: Plan, step: Round, primary: int) -> Ids:
-    """Arrivals from others that complete the round at each replica."""
-    n = plan.scenario.nodes
-    need = np.full(n, quorum_size(step.quorum, n, plan.faults), np.int32)
-    if step.own_counts:
-        own = np.ones(n, np.int32)
-        if step.senders is Senders.BACKUPS:
-            own[primary] = 0
-        elif step.senders is Senders.PRIMARY:
-            own[:] = 0
-            own[primary] = 1
-        need -= own
-    if step.primary_counts:
-        need -= 1
-    return np.maximum(need, 0)
-
-
-def addressed_by(plan: Plan, step: Round, primary: int) -> Ids:
-    """Replicas to which each sender's message of a round goes."""
-    n = plan.scenario.nodes
-    if step.pattern in (Pattern.ALL_TO_ALL, Pattern.PRIMARY_TO_ALL):
-        return np.full(n, n - 1, np.int32)
-    count = np.ones(n, np.int32)
-    if step.pattern is Pattern.ALL_TO_PRIMARY:
-        count[primary] = 0
-    return count
-
-
-def _rounds(plan: Plan, network: Network, alive: NDArray[np.uint8], behaviour: NDArray[np.int8], way: Course) -> Rounds:
-    legs, n, slow = way.legs, plan.scenario.nodes, plan.links.sites.slow
-    senders = [sending_replicas(leg.step, alive, leg.primary) for leg in legs]
-    receivers = [receiving_replicas(leg.step, alive, leg.primary) for leg in legs]
-    needs = [arrivals_needed(plan, leg.step, leg.primary) for leg in legs]
-    addressed = [addressed_by(plan, leg.step, leg.primary) for leg in legs]
-    checks = [
-        members(to, n) * (need > 0) * (leg.job.quorum_ms * slow) for leg, to, need in zip(legs, receivers, needs, strict=True)
-    ]
-    last = legs[-1].step
+def _rounds(
+    plan: Plan, network: Network, alive: NDArray[np.uint8], behaviour: NDArray[np.int8], invalid: Ids, way: Course
+) -> Rounds:  # fmt: skip
+    legs, costs, n, slow = way.legs, way.costs, plan.scenario.nodes, plan.links.sites.slow
+    leads = np.arange(n) == np.array([[leg.primary] for leg in legs])
+    pairs = np.array([roles(leg.step, n, plan.faults) for leg in legs], np.int32).transpose(1, 0, 2)
+    sending, receiving, need, addressed = np.where(leads, pairs[:, :, :1], pairs[:, :, 1:])
+    sends, receives = (alive & sending) > 0, (alive & receiving) > 0
+    (senders, sender_at), (receivers, receiver_at) = _listed(sends), _listed(receives)
     return Rounds(
         kind=np.array([_kind(leg.step) for leg in legs], np.int32),
-        senders=_whole(senders),
-        sender_at=_offsets(senders),
-        receivers=_whole(receivers),
-        receiver_at=_offsets(receivers),
-        need=_whole(needs),
-        addressed=_whole(addressed),
-        quorum_ms=_floats(checks),
-        bytes=_floats([leg.job.size_bytes for leg in legs]),
-        sign_ms=_floats([leg.job.create_ms * slow for leg in legs]),
-        send_ms=_floats([leg.job.send_ms * slow for leg in legs]),
+        senders=senders,
+        sender_at=sender_at,
+        receivers=receivers,
+        receiver_at=receiver_at,
+        need=need.ravel(),
+        addressed=addressed.ravel(),
+        quorum_ms=(receives * (need > 0) * (costs["quorum_ms"].astype(np.float32) * slow)).ravel(),
+        bytes=costs["size_bytes"].astype(np.float32).ravel(),
+        sign_ms=(costs["create_ms"].astype(np.float32) * slow).ravel(),
+        send_ms=(costs["send_ms"].astype(np.float32) * slow).ravel(),
         relay_slot=np.full(len(legs), -1, np.int32),
         side=np.concatenate([leg.side for leg in legs]),
         base=np.array([leg.base for leg in legs], np.int32),
-        timer_ms=_floats([leg.timer_ms for leg in legs]),
+        timer_ms=np.array([leg.timer_ms for leg in legs], np.float32),
         proposal=way.proposal,
         commit_round=max(r for r, leg in enumerate(legs) if leg.step.name == plan.protocol.commit_round),
         commit_need=n - plan.faults,
-        client_need=quorum_size(QuorumLaw(plan.scenario.reply_quorum or last.quorum), n, plan.faults),
-        **_loads(plan, network, behaviour, way, senders, addressed),
-        **line_loads(plan, network, _invalid(plan, behaviour), way, senders, receivers, addressed),
+        client_need=quorum_size(QuorumLaw(plan.scenario.reply_quorum or legs[-1].step.quorum), n, plan.faults),
+        **_loads(plan, network, behaviour, invalid, way, sends, addressed),
+        **line_loads(plan, network, invalid, way, sends, receives, addressed),
     )
 
 
 def _loads(
-    plan: Plan, network: Network, behaviour: NDArray[np.int8], way: Course, senders: list[Ids], addressed: list[Ids]
+    plan: Plan, network: Network, behaviour: NDArray[np.int8], invalid: Ids, way: Course, sends: Flags, addressed: Ids
 ) -> dict[str, Any]:
     """What a message costs its receiver, how many copies leave, and how many arrivals count for nothing."""
-    invalid = _invalid(plan, behaviour)
-    gossip = network.kind == GOSSIP
+    costs, gossip = way.costs, network.kind == GOSSIP
+    inner = np.array([[leg.step.pattern not in KINDS_WITH_CLIENT] for leg in way.legs])
     onward = (network.degree - 1) * (behaviour != DROP_RELAY) if gossip else np.zeros(behaviour.size)
     duplicates = np.maximum(network.copies - 1.0, 0.0)
-    handle, copies, noise = [], [], []
-    for leg, who, to in zip(way.legs, senders, addressed, strict=True):
-        inner = leg.step.pattern not in KINDS_WITH_CLIENT
-        job = leg.job
-        work_ms = job.receive_ms + inner * (onward * job.send_ms + duplicates * job.transit_ms)
-        handle.append(work_ms * plan.links.sites.slow)
-        copies.append((network.degree if gossip and inner else to) * (1 + invalid * inner))
-        noise.append(inner * int(invalid[who].sum() + _voiceless(leg.side, who)))
-    return {"handle_ms": _floats(handle), "fanout": _whole(copies), "noise": np.array(noise, np.int32)}
+    passing_ms = onward * costs["send_ms"] + duplicates * costs["transit_ms"]
+    handle_ms = (costs["receive_ms"] + inner * passing_ms) * plan.links.sites.slow
+    copies = (np.where(inner, network.degree, addressed) if gossip else addressed) * (1 + invalid * inner)
+    side = np.array([leg.side for leg in way.legs])
+    # votes for one of two values are not counted by those for the other
+    voiceless = np.where(side.max(axis=1, keepdims=True) > 1, side != 3, side == 0)
+    noise = (inner * sends * (invalid + voiceless)).sum(axis=1)
+    return {"handle_ms": handle_ms.astype(np.float32).ravel(), "fanout": copies.ravel(), "noise": noise.astype(np.int32)}
 
 
-def _offsets(parts: list[Ids]) -> Ids:
-    return np.concatenate([[0], np.cumsum([p.size for p in parts])]).astype(np.int32)
-
-
-def _floats(values: Any) -> Floats:
-    return np.ascontiguousarray(np.concatenate([np.ravel(v) for v in values]), np.float32)
-
-
-def _whole(values: Any) -> Ids:
-    return np.ascontiguousarray(np.concatenate([np.ravel(v) for v in values]), np.int32)
+def _listed(among: Flags) -> tuple[Ids, Ids]:
+    """Replicas of all rounds in one list, and where each round's begin in it, from flags of shape (R, n)."""
+    rounds, replicas = np.nonzero(among)
+    return replicas.astype(np.int32), np.searchsorted(rounds, np.arange(len(among) + 1)).astype(np.int32)
 
 
 def _kind(step: Round) -> int:
     return TO_ALL if step is ASK_ALL else KINDS_WITH_CLIENT.get(step.pattern, AMONG_REPLICAS)
 
 
-def _invalid(plan: Plan, behaviour: NDArray[np.int8]) -> Ids:
-    """Invalid messages that each replica sends after each of its own."""
-    invalid: Ids = ((behaviour == FLOOD) * plan.scenario.flood_factor).astype(np.int32)
-    return invalid
-
-
-def _voiceless(side: NDArray[np.uint8], senders: Ids) -> int:
-    """Senders whose messages some receiver does not count."""
-    return int(np.count_nonzero(side[senders] != 3)) if side.max() > 1 else int(np.count_nonzero(side[senders] == 0))
-
-
-def _machines(plan: Plan, network: Network, rounds: Rounds, behaviour: NDArray[np.int8]) -> Machines:
+def _machines(
+    plan: Plan, network: Network, rounds: Rounds, alive: NDArray[np.uint8], behaviour: NDArray[np.int8], invalid: Ids
+) -> Machines:
     n = plan.scenario.nodes
     out, into = ms_per_byte(plan.links.uplink_mbps), ms_per_byte(plan.links.downlink_mbps)
     costs = (rounds.handle_ms, rounds.sign_ms, rounds.send_ms, rounds.quorum_ms, out, into)
@@ -284,11 +221,11 @@ def _machines(plan: Plan, network: Network, rounds: Rounds, behaviour: NDArray[n
         cores=plan.profile.cores,
         contended=any(bool((cost > 0).any()) for cost in costs),
         last_round=int(np.flatnonzero(rounds.kind == AMONG_REPLICAS)[-1]),
-        alive=(behaviour != SILENT).astype(np.uint8),
+        alive=alive,
         honest=(behaviour == HONEST).astype(np.uint8),
-        relays=((behaviour != SILENT) & (behaviour != DROP_RELAY)).astype(np.uint8),
+        relays=alive & (behaviour != DROP_RELAY),
         hold_ms=((behaviour == DELAY) * hold_ms).astype(np.float32),
-        invalid=_invalid(plan, behaviour),
+        invalid=invalid,
         in_ms_per_byte=into,
         out_ms_per_byte=out,
         slow=plan.links.sites.slow,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,14 +79,21 @@ class Course:
     view_changes: int
 
     def fold(self, counts: NDArray[Any], columns: int) -> NDArray[Any]:
-        """Add up counts by round on the way, shape (N, legs), to those by round of the protocol, VIEW-CHANGE and NEW-VIEW."""
+        """Add up counts by round on the way, shape (..., legs), to those by round of the protocol, VIEW-CHANGE and NEW-VIEW."""
         if columns == len(self.legs) and all(leg.wanted >= 0 for leg in self.legs):
             return counts
         extra = {ASK_ALL.name: 0, VIEW_CHANGE.name: columns - 2, NEW_VIEW.name: columns - 1}
-        folded = np.zeros((len(counts), columns), counts.dtype)
+        folded = np.zeros((*counts.shape[:-1], columns), counts.dtype)
         for place, leg in enumerate(self.legs):
-            folded[:, leg.wanted if leg.wanted >= 0 else extra[leg.step.name]] += counts[:, place]
+            folded[..., leg.wanted if leg.wanted >= 0 else extra[leg.step.name]] += counts[..., place]
         return folded
+
+    @cached_property
+    def costs(self) -> dict[str, NDArray[np.float64]]:
+        """Each of the `JobCosts` of the rounds, by its name, shape (legs, 1)."""
+        names = [field.name for field in fields(JobCosts)]
+        table = np.array([[[getattr(leg.job, name)] for leg in self.legs] for name in names], np.float64)
+        return dict(zip(names, table, strict=True))
 
     @property
     def waits_ms(self) -> float:

@@ -50,7 +50,7 @@ def watched_replicas(work: Work, primary: int) -> NDArray[np.int64]:
     others = np.flatnonzero(work.bounding)
     others = others[others != primary]
     ranked = others[np.argsort(-work.cpu_ms[others], kind="stable")]
-    places = np.unique(np.linspace(0, ranked.size - 1, min(_REPLICAS - 1, ranked.size)).round().astype(int))
+    places = np.linspace(0, ranked.size - 1, min(_REPLICAS - 1, ranked.size)).round().astype(int)
     return np.concatenate([[primary], ranked[places]])
 
 
@@ -257,10 +257,11 @@ def _in_proportion(known: Vector, rho: float) -> tuple[float, float]:
     return mean, min(1.0, float(known[2] * rho / known[0]))
 
 
+@np.errstate(invalid="ignore")
 def _slowed(system: System, line: Timeline, watched: NDArray[np.int64], work: Work, per_ms: float) -> NDArray[np.float32]:
     """How much later each round's messages have been handled since others' come in between, shape (R * n,)."""
     rounds, n, jobs = system.rounds, system.alive.size, system.jobs
-    like = _like(work.cpu_ms, watched)
+    like, slow = _like(work.cpu_ms, watched), system.machines.slow[watched].astype(np.float64)
     rho = np.minimum(per_ms * work.cpu_ms[watched], _CRITICAL)
     slowed = np.zeros((rounds.kind.size, n))
     for r in np.flatnonzero(rounds.kind == AMONG_REPLICAS):
@@ -268,11 +269,9 @@ def _slowed(system: System, line: Timeline, watched: NDArray[np.int64], work: Wo
         need = rounds.need[r * n + watched]
         if came.time_ms.shape[0] < 2 or not (need > 0).any():
             continue
-        handle = jobs[r].receive_ms / system.machines.cores * system.machines.slow[watched].astype(np.float64)
+        handle = jobs[r].receive_ms / system.machines.cores * slow
         idle, busy = complete_ms(came.time_ms, came.weight, need, handle, np.zeros(watched.size), rho)
-        with np.errstate(invalid="ignore"):
-            longer = np.where(np.isfinite(busy) & (need > 0), busy - idle, 0.0)
-        slowed[r] = longer[like]
+        slowed[r] = np.where(np.isfinite(busy) & (need > 0), busy - idle, 0.0)[like]
     return slowed.astype(np.float32).ravel()
 
 
