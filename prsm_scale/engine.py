@@ -258,21 +258,19 @@ class _Job:
         """
         if self.varied:
             self.starts, self.together = _STARTS, _FEW
-            few = self._tellers()
-            self.told = {k: k % few for k in range(few, len(self.places))} if few else {}
+            self.told = self._stand_ins()
             self.tick(0, count)
             self.extend(count)
-            if few:
-                mean_ms = np.array([part.latency_ms.mean() for part in self.parts[:few]])
-                self.shared = float(mean_ms.std(ddof=1)) / math.sqrt(few), float(few)
+            if self.told:
+                mean_ms = [self.parts[k].latency_ms.mean() for k in set(self.told.values())]
+                self.shared = float(np.std(mean_ms, ddof=1)) / math.sqrt(len(mean_ms)), float(len(mean_ms))
             self._look_further(cost)
             return
         scenario, demand_ms = self.plan.scenario, busiest_ms(self.works[0])
         behind_ms = mean_backlog_ms(scenario, demand_ms)
         cheap = _GROUPS * LANES * cost <= _LONG and not all_late(scenario, demand_ms)
-        self.together = LANES if cheap else _FEW
-        count = _GROUPS * self.together
-        most = max(count, _LONG // cost if cheap else 0)
+        self.together, most = _FEW, _LONG // cost if cheap else 0
+        count = _GROUPS * _FEW
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
@@ -284,20 +282,26 @@ class _Job:
             mean, error, groups = mean_and_error(operations.latency_ms[ended], cluster[ended])
             uncertain = half_width(error, groups) / (mean + behind_ms) / scenario.precision
             count = LANES * math.ceil(min(self.done * uncertain**2, most) / LANES) - self.done
+            if count > 0 and self.together == _FEW:
+                # groups of sixteen have waits of all strata each, and tell more surely how uncertain the mean is
+                self.together, count = LANES, _GROUPS * LANES - self.done
 
-    def _tellers(self) -> int:
-        """Placements whose operations stand for those of all others, none by default.
+    def _stand_ins(self) -> dict[int, int]:
+        """Placements for whose operations those of others stand, and these, of placements under which operations commit.
 
         They do where live replicas' messages get to all others, whoever is faulty, and what operations wait for besides the
         backlog, about as long on average as it scatters, is surely known precisely enough from so few of them.
         """
-        scenario, demand_ms = self.plan.scenario, min(map(busiest_ms, self.works))
-        if len(self.strata) > 1 or self.places[0].rotates or not all(place.bare.whole for place in self.places):
-            return 0
-        if all_late(scenario, demand_ms):
-            return _LATE
-        uncertain_ms = max(waited_ms(place.system) for place in self.places[:_TELLING]) / math.sqrt(LANES * _TELLING)
-        return _TELLING if uncertain_ms < scenario.precision * mean_backlog_ms(scenario, demand_ms) else 0
+        scenario, served = self.plan.scenario, [k for k, place in enumerate(self.places) if place.serving.size]
+        alike = len(self.strata) == 1 and not self.places[0].rotates and all(self.places[k].bare.whole for k in served)
+        if not served or not alike:
+            return {}
+        demand_ms = min(busiest_ms(self.works[k]) for k in served)
+        few = _LATE if all_late(scenario, demand_ms) else _TELLING
+        uncertain_ms = max(waited_ms(self.places[k].system) for k in served[:few]) / math.sqrt(LANES * few)
+        if few != _LATE and uncertain_ms > scenario.precision * mean_backlog_ms(scenario, demand_ms):
+            return {}
+        return {k: served[at % few] for at, k in enumerate(served) if at >= few}
 
     def _look_further(self, cost: int) -> None:
         """Let the operations of each placement find the backlog of others, too, which latency depends on most.
@@ -307,7 +311,7 @@ class _Job:
         have each among the faulty ones about equally often, so that their mean varies less than that of as many others.
         """
         served = [k for k, part in enumerate(self.parts) if np.isfinite(part.latency_ms).any()]
-        if self.places[0].rotates or not served or all_late(self.plan.scenario, min(map(busiest_ms, self.works))):
+        if self.places[0].rotates or not served or all_late(self.plan.scenario, min(busiest_ms(self.works[k]) for k in served)):
             return
         most = 1 + _PLACES_MESSAGES // (len(served) * (_PLACE_MESSAGES + _PLACE_COSTS * cost))
         each = max(many for many in _PLACES_EACH if many <= most)

@@ -17,7 +17,7 @@ from prsm_scale.places import Place
 from prsm_scale.plans import Plan
 from prsm_scale.strata import failing_first
 
-_EACH = 4
+_EACH = 2
 """Placements that tell how long the first operation takes when so many views fail."""
 
 
