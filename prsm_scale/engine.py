@@ -33,16 +33,18 @@ _PLACES_MESSAGES = 350_000_000
 """Messages, or what takes as long, up to which further placements are."""
 _PLACE_MESSAGES, _PLACE_COSTS = 500_000, 6
 """What making a place takes as long as: so many messages, and so many times those of an operation."""
+_WORKS_MESSAGES, _WORK_COSTS = 300_000_000, 3
+"""What all placements whose work alone is looked at may take as long as, and, in operations, one of them."""
 _PLACES_EACH = (1, 2, 5, 10)
-"""Placements whose backlog the operations of one may find: of a fifth or a tenth of the replicas turns have each as often."""
+"""Placements of one order of replicas whose backlogs operations may find: where a tenth is faulty, ten turns have each once."""
 _TELLING, _LATE = 4, 2
 """Placements whose operations stand for those of others where these travel alike, and where all of them are too late."""
 _STARTS = 20
 """Times in the test at which each operation is taken to start where a system is offered more than it can do."""
 _GROUPS, _FEW = 8, 4
-"""Groups of operations whose starts together are spread evenly over the test: of sixteen, or of few where these take long."""
+"""Groups of operations whose starts together are spread evenly over the test: of few at first, of sixteen where more are due."""
 _LONG = 600_000_000
-"""Messages, as `message_cost` counts them, from which on that is so."""
+"""Messages, as `message_cost` counts them, up to which more are."""
 _IDLE, _IDLE_PLACES = 8 * LANES, 8
 """Operations that tell how long one fills its place in the window of an idle system, and placements of faults that do."""
 _NEAR = 0.8
@@ -258,11 +260,12 @@ class _Job:
         """
         if self.varied:
             self.starts, self.together = _STARTS, _FEW
-            self.told = self._stand_ins()
+            told = self._stand_ins()
+            self.told |= told
             self.tick(0, count)
             self.extend(count)
-            if self.told:
-                mean_ms = [self.parts[k].latency_ms.mean() for k in set(self.told.values())]
+            if told:
+                mean_ms = [self.parts[k].latency_ms.mean() for k in set(told.values())]
                 self.shared = float(np.std(mean_ms, ddof=1)) / math.sqrt(len(mean_ms)), float(len(mean_ms))
             self._look_further(cost)
             return
@@ -313,7 +316,7 @@ class _Job:
         served = [k for k, part in enumerate(self.parts) if np.isfinite(part.latency_ms).any()]
         if self.places[0].rotates or not served or all_late(self.plan.scenario, min(busiest_ms(self.works[k]) for k in served)):
             return
-        most = 1 + _PLACES_MESSAGES // (len(served) * (_PLACE_MESSAGES + _PLACE_COSTS * cost))
+        most = 1 + _WORKS_MESSAGES // (len(served) * (_PLACE_MESSAGES + _WORK_COSTS * cost))
         each = max(many for many in _PLACES_EACH if many <= most)
         turns = [(k, turn / each) for turn in range(1, each) for k in served]
         works = self.runner.crew.each(lambda one: further_work(self.plan, self._behaviour(*one)), turns)

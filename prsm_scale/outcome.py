@@ -20,7 +20,7 @@ FIRST, MOST = 368, 50_000
 
 The first are as many as bound the 99th percentile from above with 97.5 % probability: 0.99**368 < 0.025. They are whole sixteens.
 """
-_GROWTH, _MOST_GROWTH = 1.15, 3.0
+_GROWTH, _MOST_GROWTH = 1.05, 3.0
 """Margin on the number of operations that the variance seen so far asks for, and how far it grows at once."""
 _STEP = 1.3
 """How far it grows at once for the 99th percentile, of which the few operations beyond it give but a rough idea."""
