@@ -306,14 +306,15 @@ def test_above_capacity(over):
     assert hurried["operations_per_second"] < capacity
 
 
-def test_few_operations_tell_the_latency_above_capacity():
-    """Those of every sixteen start spread evenly over the test: the mean is that of many operations that start at any time."""
+@pytest.mark.parametrize(("precision", "operations", "together"), [(0.01, 32, 4), (0.001, 128, 16)])
+def test_few_operations_tell_the_latency_above_capacity(precision, operations, together):
+    """Those of a group start spread evenly over the test: the mean is that of many operations that start at any time."""
     settings = dict(nodes=7, bandwidth_mbps=20.0, payload_bytes=20_000, window=10**6, operation_timeout_ms=1e9, loss=0.0)
     rate = 1.5 * simulated(**settings, operations=64).row["saturation_ops_per_second"]
-    few, many = (simulated(**settings, rate=rate, **more) for more in ({}, {"operations": 20_000}))
-    assert few.messages == many.messages * 128 // 20_000
+    few, many = (simulated(**settings, rate=rate, **more) for more in ({"precision": precision}, {"operations": 20_000}))
+    assert few.messages == many.messages * operations // 20_000
     groups = [few.latency_ms[few.clusters == one] for one in np.unique(few.clusters)]
-    assert [group.size for group in groups] == [256] * 8
+    assert [group.size for group in groups] == [20 * together] * 8
     assert np.std([group.mean() for group in groups]) < 0.005 * few.row["mean_latency_ms"] < np.std(groups[0])
     for column in ("mean_latency_ms", "median_latency_ms", "p95_latency_ms"):
         assert few.row[column] == pytest.approx(many.row[column], rel=0.01), column
