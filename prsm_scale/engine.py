@@ -84,10 +84,8 @@ def simulate_scenario(scenario: Any, threads: int | Crew | None = None, tick: Pr
     job.to_precision()
     capacity, operations = job.capacity()
     first = failover(job.plan, job.runner, job.places, job.parts, job.weights)
-    wall, messages = (
-        time.perf_counter() - begun,
-        sum(int(part.sent.sum()) for k, part in enumerate(job.parts) if k not in job.told),
-    )
+    wall = time.perf_counter() - begun
+    messages = sum(int(part.sent.sum()) for k, part in enumerate(job.parts) if k not in job.told)
     systems, works = tuple(job.systems), tuple(job.works)
     return Outcome(job.plan, operations, *job.groups(operations), systems, works, capacity, wall, messages, first, job.shared)
 
@@ -264,8 +262,8 @@ class _Job:
             self.told |= told
             self.tick(0, count)
             self.extend(count)
-            if told:
-                mean_ms = [self.parts[k].latency_ms.mean() for k in set(told.values())]
+            mean_ms = [self.parts[k].latency_ms.mean() for k in set(told.values())]
+            if told and np.isfinite(mean_ms).all():
                 self.shared = float(np.std(mean_ms, ddof=1)) / math.sqrt(len(mean_ms)), float(len(mean_ms))
             self._look_further(cost)
             return
