@@ -18,14 +18,14 @@ COPY = 1 << 20
 """Added to an operation's number for each further start."""
 
 
-def mean_backlog_ms(scenario: Any, demand_ms: float) -> float:
-    """Wait for what has piled up in the middle of the test where a proposal occupies the busiest resource for so long."""
-    return float((scenario.warmup_s + scenario.duration_s / 2.0) * 1000.0 * (scenario.proposals_per_ms * demand_ms - 1.0))
+def backlog_ms(scenario: Any, rho: Any, start: Any) -> NDArray[np.float64]:
+    """Wait for what has piled up where the busiest resource is so utilised, by the share of the test that has passed, 0 to 1."""
+    return np.asarray((scenario.warmup_s + start * scenario.duration_s) * 1000.0 * np.maximum(rho - 1.0, 0.0), np.float64)
 
 
 def all_late(scenario: Any, demand_ms: float) -> bool:
     """Whether what piles up before the test begins keeps every operation of it waiting for longer than it may take."""
-    return bool(scenario.warmup_s * 1000.0 * (scenario.proposals_per_ms * demand_ms - 1.0) > scenario.operation_timeout_ms)
+    return bool(backlog_ms(scenario, scenario.proposals_per_ms * demand_ms, 0.0) > scenario.operation_timeout_ms)
 
 
 def with_backlog(plan: Plan, operations: Operations, rho: NDArray[np.float64], starts: int, together: int) -> Operations:
@@ -43,8 +43,7 @@ def with_backlog(plan: Plan, operations: Operations, rho: NDArray[np.float64], s
     turn = np.add.outer(np.arange(starts) * together, place).ravel()
     start = (turn * stride(times) % times + 0.5) / times
     operations = join([replace(operations, operation=operations.operation + np.uint32(again * COPY)) for again in range(starts)])
-    more = np.maximum(rho[np.arange(starts) % rho.size] - 1.0, 0.0)
-    behind = (scenario.warmup_s + start * scenario.duration_s) * 1000.0 * np.repeat(more, count)
+    behind = backlog_ms(scenario, np.repeat(rho[np.arange(starts) % rho.size], count), start)
     breakdown = operations.breakdown_ms.copy()
     breakdown[:, QUEUEING] += behind
     return replace(operations, latency_ms=operations.latency_ms + behind, breakdown_ms=breakdown)

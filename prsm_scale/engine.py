@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from prsm_kernels import LANES
 from prsm_scale.axes import Engine
-from prsm_scale.backlog import COPY, all_late, mean_backlog_ms, with_backlog
+from prsm_scale.backlog import COPY, all_late, backlog_ms, with_backlog
 from prsm_scale.batches import Runner, message_cost
 from prsm_scale.capacity import Work, busiest_ms, demands, mean_demands
 from prsm_scale.crew import Crew
@@ -154,10 +154,10 @@ class _Job:
         self.stratum += of
         if not self.places:
             self.places.append(Place(self.plan, self._behaviour(0), self.per_ms, self.runner.crew))
-        first, more = self.places[0], [self._behaviour(k) for k in range(len(self.places), len(self.stratum))]
+        queues, more = self.places[0].queues, [self._behaviour(k) for k in range(len(self.places), len(self.stratum))]
         known = {place.behaviour.tobytes(): place for place in self.places}
         new = {one.tobytes(): one for one in more if one.tobytes() not in known}
-        made = self.runner.crew.each(lambda one: Place(self.plan, one, self.per_ms, like=first), list(new.values()))
+        made = self.runner.crew.each(lambda one: Place(self.plan, one, self.per_ms, like=queues), list(new.values()))
         known |= dict(zip(new, made, strict=True))
         self.places += [known[one.tobytes()] for one in more]
 
@@ -268,7 +268,7 @@ class _Job:
             self._look_further(cost)
             return
         scenario, demand_ms = self.plan.scenario, busiest_ms(self.works[0])
-        behind_ms = mean_backlog_ms(scenario, demand_ms)
+        behind_ms = float(backlog_ms(scenario, self.per_ms * demand_ms, 0.5))
         cheap = _GROUPS * LANES * cost <= _LONG and not all_late(scenario, demand_ms)
         self.together, most = _FEW, _LONG // cost if cheap else 0
         count = _GROUPS * _FEW
@@ -300,7 +300,7 @@ class _Job:
         demand_ms = min(busiest_ms(self.works[k]) for k in served)
         few = _LATE if all_late(scenario, demand_ms) else _TELLING
         uncertain_ms = max(waited_ms(self.places[k].system) for k in served[:few]) / math.sqrt(LANES * few)
-        if few != _LATE and uncertain_ms > scenario.precision * mean_backlog_ms(scenario, demand_ms):
+        if few != _LATE and uncertain_ms >= scenario.precision * backlog_ms(scenario, self.per_ms * demand_ms, 0.5):
             return {}
         return {k: served[at % few] for at, k in enumerate(served) if at >= few}
 

@@ -53,7 +53,7 @@ def failover(
     def first_ms(k: int) -> float:
         if places[k].way_from(PRIMARY).waits_ms > most_ms:
             return math.inf
-        if places[k].bare.first_primary == PRIMARY and not places[k].rotates:
+        if places[k].settled(PRIMARY):
             return float(parts[k].latency_ms.mean())
         system, work = places[k].starting_with(PRIMARY)
         return float(runner.run(system, np.full(LANES, k, np.uint32), number, lambda *_: None, work).latency_ms.mean())

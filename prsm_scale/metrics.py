@@ -42,20 +42,25 @@ def mean_and_error(values: Vector, cluster: Groups, stratum: Groups | None = Non
     totals = np.bincount(group, values - centre[of[group]])
     parts = np.bincount(of, totals**2) * count / np.maximum(count - 1, 1)
     error = math.sqrt(parts.sum()) / values.size
-    freedom = parts.sum() ** 2 / (parts**2 / np.maximum(count - 1, 1)).sum() if error > 0.0 else first.size - 1
-    return mean, error if first.size >= 8 else max(error, alone), 1.0 + float(freedom)
+    freedom = _freedom(parts, (count - 1).astype(np.float64)) if error > 0.0 else first.size - 1.0
+    return mean, error if first.size >= 8 else max(error, alone), 1.0 + freedom
 
 
 def error_of_sum(*parts: tuple[float, float]) -> tuple[float, float]:
     """Standard error of a sum from those of its independent parts, each with the number of clusters that tells it; that of all.
 
-    By Satterthwaite's degrees of freedom, as in `mean_and_error`.
+    The degrees of freedom are Satterthwaite's, as in `mean_and_error`.
     """
-    known = [(error**2, clusters - 1.0) for error, clusters in parts if error > 0.0]
+    known = np.array([part for part in parts if part[0] > 0.0])
     if len(known) < 2:
         return max(parts)
-    variance = sum(part for part, _ in known)
-    return math.sqrt(variance), 1.0 + variance**2 / sum(part**2 / max(freedom, 1.0) for part, freedom in known)
+    errors, clusters = known.T
+    return math.sqrt((errors**2).sum()), 1.0 + _freedom(errors**2, clusters - 1.0)
+
+
+def _freedom(variances: Vector, each: Vector) -> float:
+    """Degrees of freedom of a sum of independent variances from those of each (Satterthwaite)."""
+    return float(variances.sum() ** 2 / (variances**2 / np.maximum(each, 1.0)).sum())
 
 
 def half_width(error: float, clusters: float) -> float:

@@ -51,7 +51,7 @@ class Place:
     work : Work
         Of one proposal, on average over primaries where they rotate.
     queues : Queues or None
-        What waits there; taken from those of a place that this one is `like`.
+        What waits there; taken from those that it is `like`.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Place:
         behaviour: NDArray[np.int8],
         per_ms: float,
         crew: Crew | None = None,
-        like: Place | None = None,
+        like: Queues | None = None,
     ) -> None:
         self.plan, self.behaviour = plan, behaviour
         self._per_ms, self._crew, self._like = per_ms, crew or Crew(1), like
@@ -95,9 +95,9 @@ class Place:
     @property
     def _loaded(self) -> tuple[Queues | None, System]:
         if self._waits is None:
-            scenario, like = self.plan.scenario, self._like.queues if self._like else None
+            scenario = self.plan.scenario
             duration_ms = (scenario.warmup_s + scenario.duration_s) * 1000.0
-            queues = queues_of(self.idle, self.work, self._per_ms, duration_ms, self._crew, like)
+            queues = queues_of(self.idle, self.work, self._per_ms, duration_ms, self._crew, self._like)
             self._waits = queues, behind(self.idle, self.work, self._per_ms, queues)
         return self._waits
 
@@ -113,13 +113,13 @@ class Place:
         many = self.serving.size
         block = operation.astype(np.int64) // LANES * self.plan.scenario.replicates + replicate
         offset = int(uniforms(self.plan.scenario.seed, DOMAIN_PRIMARY, 0)[0] * many)
-        first = (self.serving[(offset + block * stride(many)) % many] + 1) % self.idle.alive.size
+        first = (self.serving[(offset + block * stride(many)) % many] + 1) % self.bare.alive.size
         for one in np.unique(first):
             yield *self.starting_with(int(one)), np.flatnonzero(first == one)
 
     def starting_with(self, first: int) -> tuple[System, Work]:
         """The system of operations whose first primary is `first`, with waiting, and the work of one of its proposals."""
-        if first == self.idle.first_primary and not self.rotates:
+        if self.settled(first):
             return self.system, self.work
         system, work = self._from(first)
         waits = self.system.machines
@@ -128,7 +128,7 @@ class Place:
         n, primary = system.alive.size, self.system.primary
         cpu_ms, nic_ms = waits.cpu_wait_ms.copy(), waits.nic_wait_ms.copy()
         # of all operations but few it is a backup, like the others
-        others = np.flatnonzero(self.idle.alive & (np.arange(n) != primary))
+        others = np.flatnonzero(self.bare.alive & (np.arange(n) != primary))
         if self.rotates and others.size:
             cpu_ms[primary], nic_ms[primary] = cpu_ms[others].mean(), nic_ms[others].mean()
         slowed = np.zeros((system.rounds.kind.size, n), np.float32)
@@ -139,6 +139,10 @@ class Place:
             busy=waits.busy, cpu_wait_ms=cpu_ms, nic_wait_ms=nic_ms, relay_wait_ms=waits.relay_wait_ms, slowed_ms=slowed.ravel()
         )
         return replace(system, machines=machines), work
+
+    def settled(self, first: int) -> bool:
+        """Whether operations whose first primary is `first` are those of `system`."""
+        return first == self.bare.first_primary and not self.rotates
 
     def way_from(self, first: int) -> Course:
         """The way of operations whose first primary is `first`."""

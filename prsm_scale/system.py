@@ -18,7 +18,7 @@ from prsm_scale.protocols import QuorumLaw, Round, quorum_size
 from prsm_scale.relays import relay_queues
 from prsm_scale.resources import JobCosts
 from prsm_scale.roles import roles
-from prsm_scale.views import ASK_ALL, Course, course, serving_views
+from prsm_scale.views import ASK_ALL, Course, course, reach_of, serving_views
 
 Ids = NDArray[np.int32]
 Flags = NDArray[np.bool_]
@@ -66,8 +66,7 @@ class System:
     def whole(self) -> bool:
         """Whether what a live replica sends gets to all others, whichever it is."""
         live = self.alive > 0
-        distance_ms = self.network.distance_ms.reshape(live.size, -1)
-        return not self.network.relayed or bool(np.isfinite(distance_ms[np.ix_(live, live)]).all())
+        return bool((reach_of(live, self.network)[live] == np.count_nonzero(live)).all())
 
     @property
     def jobs(self) -> tuple[JobCosts, ...]:

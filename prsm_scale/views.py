@@ -108,11 +108,14 @@ class Course:
 
 def serving_views(behaviour: NDArray[np.int8], quorum: int, network: Network | None = None) -> NDArray[np.int64]:
     """Replicas under whose lead operations commit where they do under any, ascending; on a complete graph without `network`."""
-    n, live = behaviour.size, behaviour != SILENT
-    reach = np.full(n, np.count_nonzero(live))
-    if network is not None and network.relayed:
-        reach = (np.isfinite(network.distance_ms.reshape(n, n)) & live).sum(axis=1)
-    return serving(behaviour, quorum, reach)
+    return serving(behaviour, quorum, reach_of(behaviour != SILENT, network))
+
+
+def reach_of(live: NDArray[np.bool_], network: Network | None) -> NDArray[np.int64]:
+    """Live replicas that the messages of each get to, itself included, shape (n,)."""
+    if network is None or not network.relayed:
+        return np.full(live.size, np.count_nonzero(live))
+    return np.asarray((np.isfinite(network.distance_ms.reshape(live.size, -1)) & live).sum(axis=1), np.int64)
 
 
 def course(plan: Plan, behaviour: NDArray[np.int8], served: NDArray[np.int64], first: int) -> Course:

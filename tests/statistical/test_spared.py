@@ -75,9 +75,9 @@ def test_queues_like_another_need_no_look_at_their_jobs(monkeypatch, rate):
     plan = make_plan(Scenario(nodes=40, network="wan", profile="minimal", byzantine_ratio=0.2, rate=rate))
     first, second = (behaviours(plan.scenario, k, None) for k in range(2))
     known = Place(plan, first, plan.scenario.proposals_per_ms)
-    quick = Place(plan, second, plan.scenario.proposals_per_ms, like=known).queues
+    quick = Place(plan, second, plan.scenario.proposals_per_ms, like=known.queues).queues
     monkeypatch.setattr(waiting, "_SURELY", 0.0)
-    slow = Place(plan, second, plan.scenario.proposals_per_ms, like=known).queues
+    slow = Place(plan, second, plan.scenario.proposals_per_ms, like=known.queues).queues
     assert quick is not None and slow is not None
     assert np.array_equal(quick.cpu, slow.cpu) and np.array_equal(quick.nic, slow.nic)
 
