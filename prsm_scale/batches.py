@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from prsm_kernels import LANES, Batch, Scratch, make_scratch, simulate, stream_key, uniforms
 from prsm_kernels.batch import BLOCK
-from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, ROUTED
-from prsm_kernels.rng import DOMAIN_CLIENT, DOMAIN_OPERATION
+from prsm_kernels.codes import AMONG_REPLICAS, DIRECT, GOSSIP, ROUTED, TO_PRIMARY
+from prsm_kernels.rng import DOMAIN_CLIENT, DOMAIN_OPERATION, DOMAIN_TURN
 from prsm_scale.capacity import Work, work_of
 from prsm_scale.crew import Crew
 from prsm_scale.outcome import Operations, Progress, join
@@ -19,6 +19,8 @@ from prsm_scale.system import System
 _CALL_MESSAGES = 12_000_000
 _PIECES = 4
 """Pieces of a batch for each thread."""
+_CLIENT_STEP = 5
+"""Strata by which the sites of clients of operations that follow one another are apart."""
 _SCRATCH_BYTES = 1_200_000_000
 
 
@@ -75,7 +77,18 @@ class Runner:
             replicate, operation, latency, commit, flight, parts, batch.sent[:count], batch.useful[:count],
             batch.repeats[:count], np.zeros((count, system.rounds.kind.size)),
             np.full(count, system.course.view_changes, np.int64), batch.violated[:count].astype(bool),
+            batch.waits[:count].astype(np.float64) - 1.0, batch.lost_ms[:count] * _all_follows(system),
         )  # fmt: skip
+
+
+def _all_follows(system: System) -> np.float64:
+    """1 if all that replicas do follows the client's request, so that it comes later by what that takes longer; else 0."""
+    rounds, n, primary = system.rounds, system.alive.size, system.primary
+    if rounds.kind[0] != TO_PRIMARY or rounds.proposal != 1 or not system.plan.law.stream:
+        return np.float64(0.0)
+    proposers, others = rounds.senders[rounds.sender_at[1] : rounds.sender_at[2]], np.flatnonzero(system.alive)
+    wait = rounds.need[n : 2 * n][others[others != primary]] > 0
+    return np.float64(proposers.tolist() == [primary] and wait.all())
 
 
 def empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Batch:
@@ -103,17 +116,37 @@ def empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArra
         useful=np.empty((size, rounds), np.int64),
         repeats=np.empty((size, rounds), np.int64),
         violated=np.empty(size, np.uint8),
+        waits=np.ones((size, 2), np.float32),
+        lost_ms=np.zeros(size, np.float32),
     )
 
 
 def client_sites(system: System, operation: NDArray[np.uint32], replicate: NDArray[np.uint32]) -> NDArray[np.int32]:
-    """Replica with which the client of each operation sits: one that lives, if any, drawn, or the scenario's `client_site`."""
+    """Replica with which the client of each operation sits: one that lives, if any, drawn, or the scenario's `client_site`.
+
+    Of sixteen operations that follow one another each has its site in another sixteenth of all, in the order of their distance
+    from the primary: on nothing else that is drawn does latency depend as much.
+    """
     scenario = system.plan.scenario
     if scenario.client_site is not None:
         return np.full(operation.size, scenario.client_site, np.int32)
-    live = np.flatnonzero(system.alive if system.alive.any() else system.alive == 0).astype(np.int32)
-    sites: NDArray[np.int32] = live[(uniforms(scenario.seed, DOMAIN_CLIENT, operation, replicate) * live.size).astype(np.int64)]
+    live = _nearest_first(system)
+    turn = (uniforms(scenario.seed, DOMAIN_TURN, operation // LANES, replicate) * LANES).astype(np.int64)
+    # in other steps than the strata of waits, see `wait_factor`, so that long waits do not all meet clients at one distance
+    stratum = (_CLIENT_STEP * operation.astype(np.int64) + turn) % LANES
+    share = (stratum + uniforms(scenario.seed, DOMAIN_CLIENT, operation, replicate)) / LANES
+    sites: NDArray[np.int32] = live[(share * live.size).astype(np.int64)]
     return sites
+
+
+def _nearest_first(system: System) -> NDArray[np.int32]:
+    """Replicas that live, or all if none does, by their distance from the primary; last those that nothing gets to from there."""
+    n, primary, paths = system.alive.size, system.primary, system.paths
+    direct = paths.kind == DIRECT
+    distance_ms = paths.base_ms[primary::n] if direct else system.network.distance_ms[primary * n : (primary + 1) * n]
+    order = np.argsort(distance_ms, kind="stable")
+    live = order[system.alive[order] > 0]
+    return np.asarray(live if live.size else order, np.int32)
 
 
 def message_cost(system: System) -> int:

@@ -124,7 +124,12 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _real("saturation_ops_per_second", "1/s", "capacity: the smallest bound over all resources", better=_HIGHER),
     _real("operations_per_node_per_second", "1/s", "operations_per_second / node_count", better=_HIGHER),
     _real("utilisation", "", "offered load / capacity of the binding resource"),
-    *_estimate("mean_latency_ms", "ms", "mean time from request to the client's last needed reply", better=_LOWER),
+    *_estimate(
+        "mean_latency_ms",
+        "ms",
+        "mean time from request to the client's last needed reply; losses of requests and waits as on average",
+        better=_LOWER,
+    ),
     *_estimate("median_latency_ms", "ms", "median of the client latency", better=_LOWER),
     *_estimate("p95_latency_ms", "ms", "95th percentile of the client latency", better=_LOWER),
     *_estimate("p99_latency_ms", "ms", "99th percentile of the client latency", better=_LOWER),

@@ -16,9 +16,9 @@ from prsm_scale.backlog import COPY, all_late, backlog_ms, with_backlog
 from prsm_scale.batches import Runner, message_cost
 from prsm_scale.capacity import Work, busiest_ms, demands, mean_demands
 from prsm_scale.crew import Crew
+from prsm_scale.estimates import half_width, mean_latency
 from prsm_scale.failover import failover
 from prsm_scale.faults import behaviours, varies
-from prsm_scale.metrics import half_width, mean_and_error
 from prsm_scale.outcome import FIRST, MOST, Capacity, Operations, Outcome, Progress, as_of, join, more_operations
 from prsm_scale.places import Place, further_work
 from prsm_scale.plans import Plan, make_plan, relay_centrality
@@ -268,20 +268,19 @@ class _Job:
             self._look_further(cost)
             return
         scenario, demand_ms = self.plan.scenario, busiest_ms(self.works[0])
-        behind_ms = float(backlog_ms(scenario, self.per_ms * demand_ms, 0.5))
+        rho = np.array([self.per_ms * demand_ms])
         cheap = _GROUPS * LANES * cost <= _LONG and not all_late(scenario, demand_ms)
         self.together, most = _FEW, _LONG // cost if cheap else 0
         count = _GROUPS * _FEW
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
-            operations = join(self.parts)
+            operations = with_backlog(self.plan, join(self.parts), rho, self.starts, self.together)
             ended = np.isfinite(operations.latency_ms)
             if not ended.any():
                 return
-            cluster, _ = self.groups(operations)
-            mean, error, groups = mean_and_error(operations.latency_ms[ended], cluster[ended])
-            uncertain = half_width(error, groups) / (mean + behind_ms) / scenario.precision
+            mean, error, groups = mean_latency(operations, ended, self.groups(operations)[0])
+            uncertain = half_width(error, groups) / mean / scenario.precision
             count = LANES * math.ceil(min(self.done * uncertain**2, most) / LANES) - self.done
             if count > 0 and self.together == _FEW:
                 # groups of sixteen have waits of all strata each, and tell more surely how uncertain the mean is

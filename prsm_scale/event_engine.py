@@ -22,10 +22,10 @@ from prsm_kernels.event_types import (
 from prsm_scale.batches import message_cost
 from prsm_scale.capacity import Work, mean_demands
 from prsm_scale.crew import Crew
+from prsm_scale.estimates import half_width
 from prsm_scale.events import EventRun
 from prsm_scale.faults import varies
 from prsm_scale.hosts import by_host
-from prsm_scale.metrics import half_width
 from prsm_scale.outcome import FIRST, MOST, Capacity, Operations, Outcome, Progress, join, more_operations
 from prsm_scale.plans import make_plan, relay_centrality
 from prsm_scale.system import System, build_system

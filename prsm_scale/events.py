@@ -230,6 +230,8 @@ class EventRun:
             transmissions=counts[:, :, 3].astype(np.float64),
             view_changes=state.views[chosen].astype(np.int64),
             violated=state.violated[chosen] > 0,
+            waits=np.zeros((count, 2)),
+            lost_ms=np.zeros(count),
         )
 
 

@@ -19,13 +19,14 @@ from prsm_scale.config import Scenario
 from prsm_scale.crew import Crew
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.errors import UsageError
+from prsm_scale.estimates import half_width
 from prsm_scale.events import EventRun, gaps_ms
 from prsm_scale.fault_columns import FAULT_COLUMNS, TIMELINE_COLUMNS
 from prsm_scale.fault_metrics import Observed, measure, timeline
 from prsm_scale.fault_schedule import Schedule, event_script, make_schedule
 from prsm_scale.fault_scripts import READY, FaultScript, choose, load_fault_scripts
 from prsm_scale.faults import varies
-from prsm_scale.metrics import half_width, why_infeasible
+from prsm_scale.metrics import why_infeasible
 from prsm_scale.plans import Plan, make_plan, relay_centrality
 from prsm_scale.progress import Progress, Report
 from prsm_scale.system import build_system

@@ -10,135 +10,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING
+from prsm_kernels.codes import AMONG_REPLICAS, GOSSIP, QUEUEING, RETRANSMISSION
 from prsm_scale import __version__
 from prsm_scale.accuracy import regime_of
 from prsm_scale.axes import GRAPH_OBJECT, Engine
+from prsm_scale.estimates import (
+    effective_size,
+    effective_trials,
+    error_of_sum,
+    half_width,
+    mean_latency,
+    quantile_with_interval,
+    wilson,
+)
 from prsm_scale.faults import sides
 from prsm_scale.outcome import Outcome
 from prsm_scale.resources import memory_need_mb, resolve_profile, size_inputs
 
 Vector = NDArray[np.float64]
-Groups = NDArray[np.int64]
-_Z = 1.959963984540054
 PARTS = ("propagation_ms", "transmission_ms", "cpu_ms", "queueing_ms", "retransmission_ms", "view_change_ms")
 """Columns of an operation's breakdown, in its order."""
-
-
-def mean_and_error(values: Vector, cluster: Groups, stratum: Groups | None = None) -> tuple[float, float, float]:
-    """Mean, its standard error from independent clusters of values, and the number of clusters that tells it.
-
-    The ratio estimator for clusters of unequal size (Cochran, Sampling Techniques, section 9A.1); of fewer than eight clusters,
-    the error of independent values if that is larger. Where clusters are drawn from strata, whose numbers of values are in
-    proportion to them, only the spread within strata counts, and as many clusters as Satterthwaite's degrees of freedom
-    (section 5.4), and one; a cluster that is alone in its stratum counts as one of all.
-    """
-    mean = float(values.mean())
-    alone = float(values.std(ddof=1)) / math.sqrt(values.size) if values.size > 1 else 0.0
-    _, first, group = np.unique(cluster, return_index=True, return_inverse=True)
-    _, of = np.unique(np.zeros_like(first) if stratum is None else stratum[first], return_inverse=True)
-    count = np.bincount(of)
-    centre = np.where(count > 1, np.bincount(of[group], values) / np.bincount(of[group]), mean)
-    totals = np.bincount(group, values - centre[of[group]])
-    parts = np.bincount(of, totals**2) * count / np.maximum(count - 1, 1)
-    error = math.sqrt(parts.sum()) / values.size
-    freedom = _freedom(parts, (count - 1).astype(np.float64)) if error > 0.0 else first.size - 1.0
-    return mean, error if first.size >= 8 else max(error, alone), 1.0 + freedom
-
-
-def error_of_sum(*parts: tuple[float, float]) -> tuple[float, float]:
-    """Standard error of a sum from those of its independent parts, each with the number of clusters that tells it; that of all.
-
-    The degrees of freedom are Satterthwaite's, as in `mean_and_error`.
-    """
-    known = np.array([part for part in parts if part[0] > 0.0])
-    if len(known) < 2:
-        return max(parts)
-    errors, clusters = known.T
-    return math.sqrt((errors**2).sum()), 1.0 + _freedom(errors**2, clusters - 1.0)
-
-
-def _freedom(variances: Vector, each: Vector) -> float:
-    """Degrees of freedom of a sum of independent variances from those of each (Satterthwaite)."""
-    return float(variances.sum() ** 2 / (variances**2 / np.maximum(each, 1.0)).sum())
-
-
-def half_width(error: float, clusters: float) -> float:
-    """Half the 95 % interval of a mean whose standard error comes from so many clusters: Student's law."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(max(clusters - 1, 1), 0.975)) * error
-
-
-def effective_size(values: Vector, cluster: Groups, stratum: Groups, q: float, homogeneous: bool) -> float:
-    """Independent values that as many are worth for the quantile of probability q.
-
-    All of them where clusters are `homogeneous`: strata that operations share make them worth more, which percentiles' intervals
-    leave aside. Else by how much the share of values below that quantile varies between clusters (Woodruff, JASA 1952).
-    """
-    if homogeneous:
-        return float(values.size)
-    share, error, _ = mean_and_error((values <= np.quantile(values, q)).astype(np.float64), cluster, stratum)
-    return float(values.size) if error <= 0.0 else min(float(values.size), share * (1.0 - share) / error**2)
-
-
-def effective_trials(ended: NDArray[np.bool_], cluster: Groups, stratum: Groups | None = None) -> float:
-    """Independent trials that so many successes and failures are worth, by how much their share varies between clusters.
-
-    Where all clusters are alike inside and differ, success is decided for each as a whole: as many trials as clusters.
-    """
-    share, error, _ = mean_and_error(ended.astype(np.float64), cluster, stratum)
-    if share in (0.0, 1.0) or error <= 0.0:
-        return float(ended.size)
-    return float(min(ended.size, max(np.unique(cluster).size, share * (1.0 - share) / error**2)))
-
-
-def wilson(successes: float, trials: float) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson, JASA 1927)."""
-    if trials == 0:
-        return 0.0, 1.0
-    p, z2 = successes / trials, _Z**2
-    middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z * math.sqrt(p * (1 - p) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
-    low = 0.0 if successes == 0 else max(0.0, middle - half)
-    high = 1.0 if successes == trials else min(1.0, middle + half)
-    return low, high
-
-
-def quantile_with_interval(ordered: Vector, q: float, effective: float) -> tuple[float, float | None, float | None]:
-    """Quantile of sorted values with its 95 % interval by order statistics.
-
-    Parameters
-    ----------
-    ordered : ndarray of float64, shape (N,)
-        Ascending.
-    q : float
-        Probability.
-    effective : float
-        Number of independent values that the N are worth, at most N.
-
-    Returns
-    -------
-    (float, float or None, float or None)
-        The quantile, and the ends of its interval; None where too few values lie beyond it to bound it.
-    """
-    from scipy.special import bdtr
-
-    size = ordered.size
-    value = float(np.quantile(ordered, q))
-    n = max(1, min(size, round(effective)))
-    k = np.arange(n)
-    below = bdtr(k, n, q)  # P(at most k of n values lie below the quantile)
-    lower = np.flatnonzero(below <= 0.025)
-    upper = np.flatnonzero(below >= 0.975)
-    scale = (size - 1) / max(n - 1, 1)
-
-    def at(index: int) -> float:
-        return float(ordered[min(size - 1, round(index * scale))])
-
-    low = at(int(lower[-1])) if lower.size else None
-    high = at(int(upper[0])) if upper.size else None
-    return value, low, high
 
 
 def infeasible_row(scenario: Any, reason: str, memory_mb: float) -> dict[str, Any]:
@@ -294,8 +185,8 @@ def _why_none(outcome: Outcome) -> str:
 
 def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     operations = outcome.operations
+    mean, error, groups = mean_latency(operations, ended, outcome.clusters, outcome.strata)
     latency, clusters, strata = operations.latency_ms[ended], outcome.clusters[ended], outcome.strata[ended]
-    mean, error, groups = mean_and_error(latency, clusters, strata)
     known = latency.size > 1  # one value tells nothing of its spread
     half = half_width(*error_of_sum((error, groups), outcome.shared))
     ordered = np.sort(latency)
@@ -318,6 +209,7 @@ def _latencies(outcome: Outcome, ended: NDArray[np.bool_]) -> dict[str, Any]:
     flight_ms = operations.mean_flight_ms
     row["mean_flight_ms"] = flight_ms if math.isfinite(flight_ms) else None
     parts = operations.breakdown_ms[ended].mean(axis=0)
+    parts[RETRANSMISSION] -= operations.lost_ms.mean() if ended.all() else 0.0
     parts[QUEUEING] = 0.0
     parts[QUEUEING] = mean - parts.sum()
     return row | dict(zip(PARTS, map(float, parts), strict=True))

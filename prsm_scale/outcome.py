@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from prsm_scale.axes import Engine
 from prsm_scale.capacity import Work
+from prsm_scale.estimates import effective_size, half_width, mean_latency
 from prsm_scale.plans import Plan
 from prsm_scale.system import System
 
@@ -56,6 +57,11 @@ class Operations:
         Views that failed before the operation was answered.
     violated : ndarray of bool, shape (N,)
         Whether honest replicas committed different values.
+    waits : ndarray of float64, shape (N, 2)
+        By how much the waits behind other operations that were drawn for it, at its replicas and at relays, are longer than on
+        average, in units of the mean; 0 where none is drawn.
+    lost_ms : ndarray of float64, shape (N,)
+        By how much longer than on average its request took for retransmissions; 0 where that is not known.
     """
 
     replicate: NDArray[np.uint32]
@@ -70,6 +76,8 @@ class Operations:
     transmissions: NDArray[np.float64]
     view_changes: NDArray[np.int64]
     violated: NDArray[np.bool_]
+    waits: NDArray[np.float64]
+    lost_ms: NDArray[np.float64]
 
     @property
     def mean_flight_ms(self) -> float:
@@ -212,20 +220,18 @@ def more_operations(
     clusters, strata : ndarray of int64, shape (N,)
         See `Outcome`.
     homogeneous : bool
-        Whether operations of different clusters are alike; see `metrics.effective_size`.
+        Whether operations of different clusters are alike; see `estimates.effective_size`.
 
     Returns
     -------
     int
         0 if there are enough.
     """
-    from prsm_scale.metrics import effective_size, half_width, mean_and_error
-
     ended = operations.latency_ms <= scenario.operation_timeout_ms
     if ended.sum() < 2:
         return 0
+    mean, error, groups = mean_latency(operations, ended, clusters, strata)
     latency, clusters, strata = operations.latency_ms[ended], clusters[ended], strata[ended]
-    mean, error, groups = mean_and_error(latency, clusters, strata)
     share = (half_width(error, groups) / mean / scenario.precision) ** 2 if mean > 0 else 0.0
     few = FIRST / effective_size(latency, clusters, strata, 0.99, homogeneous)
     share = max(share, min(few, _STEP))

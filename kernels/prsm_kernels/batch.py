@@ -65,7 +65,7 @@ def make_scratch(rounds: Rounds, paths: Paths, machines: Machines, spare: Scratc
         "hosted_ms": block if machines.shared else LANES, "downlink_ms": block, "core_ms": block * machines.cores,
         "carry_ms": max(block * capacity, LANES), "row_ms": longest * LANES, "sorted_ms": longest * LANES,
         "critical_ms": count * block, "committed_ms": block, "wave_ms": WAVES * whole,
-        "flood_ms": whole * n, "lane": 4 * LANES, "wait": 2 * LANES, "moved": LANES, "edge_ms": edges,
+        "flood_ms": whole * n, "lane": 4 * LANES, "wait": 2 * LANES, "lost_ms": LANES, "moved": LANES, "edge_ms": edges,
     }  # fmt: skip
     words = {"keys": 7 * LANES, "critical": count * block, "ids": 2 * LANES, "counts": 2 * LANES}
     bursts = count * int(np.bincount(machines.host).max())
@@ -173,6 +173,12 @@ def _end_block(rounds, paths, law, machines, batch, scratch, start):
     store(batch.commit_ms, start, select(committed < _INF, committed - proposed, committed))
     decided = load(scratch.done_ms, ((rounds.commit_round + 1) * n + batch.primary) * LANES)
     store(batch.flight_ms, start, select(decided < _INF, decided - proposed, decided))
+    if machines.busy > np.float32(0.0):
+        for l in range(LANES):
+            batch.waits[start + l, 0] = scratch.wait[l]
+            batch.waits[start + l, 1] = scratch.wait[LANES + l]
+    if law.stream and rounds.kind[0] == TO_PRIMARY:
+        store(batch.lost_ms, start, load(scratch.lost_ms, 0))
     parts = batch.breakdown_ms[start : start + LANES]
     parts[:] = np.float32(0.0)
     begin_walk_back(rounds, scratch, batch.primary)

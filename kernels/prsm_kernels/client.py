@@ -5,7 +5,7 @@ import numpy as np
 from ._jit import inlined, subkernel
 from .arrivals import counts, departure, hop_ms_per_byte
 from .codes import DIRECT
-from .delay import draw_pair, hop_delay
+from .delay import draw_pair, hop_delay, mean_repeats_ms
 from .lanes import LANES, add_mask, load, select, spread, spread_int, store
 from .queueing import start_job
 from .quorum import kth_smallest
@@ -62,14 +62,14 @@ def walk(paths, law, machines, scratch, receiver, sender, size):
 
     Returns
     -------
-    (float lanes, float lanes, float lanes, int lanes, float lanes)
+    (float lanes, float lanes, float lanes, int lanes, float lanes, float lanes)
         Propagation with jitter, time lost to retransmission, transmission and forwarding, ms; losses; relays, each by its
-        `Machines.slow`.
+        `Machines.slow`; mean time lost to retransmission, over a stream, ms.
     """
     k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
     root, leaf = scratch.root, scratch.leaf
     zero, none = spread(np.float32(0.0)), spread_int(np.uint32(0))
-    travel, extra, fixed, repeats, relays = zero, zero, zero, none, zero
+    travel, extra, fixed, repeats, relays, mean_extra = zero, zero, zero, none, zero, zero
     for l in range(LANES):
         scratch.at[l] = leaf[l]
     hop = np.uint32(0)
@@ -90,11 +90,13 @@ def walk(paths, law, machines, scratch, receiver, sender, size):
         moved = load(scratch.moved, 0) == np.float32(1.0)
         travel = select(moved, travel + a, travel)
         extra = select(moved, extra + b, extra)
+        if law.stream:
+            mean_extra = select(moved, mean_extra + mean_repeats_ms(base, threshold, law), mean_extra)
         fixed = select(moved, fixed + load(scratch.lane, 2 * LANES), fixed)
         repeats = select(moved, repeats + c, repeats)
         relays = select(moved, relays + load(scratch.lane, 3 * LANES), relays)
         hop = np.uint32(hop + _HOP)
-    return travel, extra, fixed, repeats, relays
+    return travel, extra, fixed, repeats, relays, mean_extra
 
 
 @inlined
@@ -123,7 +125,8 @@ def wait_at_relays(machines, scratch, n, replica, reply):
 def request(rounds, paths, law, machines, scratch, r, replica):
     """Carry the client's request to a replica and through its CPU."""
     n = machines.in_ms_per_byte.size
-    travel, extra, fixed, repeats, _ = client_message(paths, law, machines, scratch, rounds.bytes[r], replica, False)
+    travel, extra, fixed, repeats, _, mean_extra = client_message(paths, law, machines, scratch, rounds.bytes[r], replica, False)
+    store(scratch.lost_ms, 0, extra - mean_extra)
     arrived = load(scratch.done_ms, (r * n + replica) * LANES) + (travel + extra + fixed)
     if machines.relay_wait_ms.size > 1:
         arrived = arrived + wait_at_relays(machines, scratch, n, replica, False)
@@ -186,7 +189,7 @@ def _replies_of(rounds, paths, law, machines, scratch, r, values):
         if paths.kind == DIRECT:
             delay, lost = _direct_reply(rounds, paths, law, machines, scratch, r, i)
         else:
-            travel, extra, fixed, lost, _ = client_message(paths, law, machines, scratch, rounds.bytes[r], i, True)
+            travel, extra, fixed, lost, _, _ = client_message(paths, law, machines, scratch, rounds.bytes[r], i, True)
             delay = travel + extra + fixed
             if machines.relay_wait_ms.size > 1:
                 delay = delay + wait_at_relays(machines, scratch, n, i, True)

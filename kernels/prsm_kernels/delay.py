@@ -45,6 +45,8 @@ _HALF = np.float32(0.5)
 _EXPONENT_SHIFT = np.uint32(23)
 _TOP = np.uint32(0x80000000)
 _BIAS_31 = np.uint32(127 + 31)
+_NEVER = np.float32(1e-12)
+"""Probability below which nothing comes of what happens."""
 _LN2 = np.float32(0.693147182)
 # Minimax polynomial of ln(1+t) on [0, 1) with error 1.5e-6, exact at both ends.
 _L1, _L2, _L3 = np.float32(-0.999896407), np.float32(0.497783422), np.float32(-0.317153871)
@@ -138,6 +140,19 @@ def _repeats(f, lost, threshold, base, law):
         lost = lost & (f < threshold)
         threshold = threshold * probability
     return extra, count
+
+
+@inlined
+def mean_repeats_ms(base, threshold, law):
+    """Mean time lost to retransmissions over a hop, see `_repeats`; of a stream: a lost datagram never comes."""
+    probability = threshold * np.float32(2.0**-31)
+    timeout = greater(base * law.rto_slope + law.rto_offset, spread(MIN_RTO_MS))
+    mean, so_often = spread(np.float32(0.0)), probability
+    while any_lane(spread(_NEVER) < so_often):
+        mean = multiply_add(so_often, timeout, mean)
+        timeout = lesser(timeout * np.float32(2.0), spread(MAX_RTO_MS))
+        so_often = so_often * probability
+    return mean
 
 
 @inlined

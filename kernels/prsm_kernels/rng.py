@@ -24,6 +24,7 @@ DOMAIN_CLIENT = 5
 DOMAIN_WAITING = 6
 DOMAIN_PRIMARY = 7
 DOMAIN_EDGE = 8
+DOMAIN_TURN = 9
 
 _R13, _R15, _R26, _R6 = np.uint32(13), np.uint32(15), np.uint32(26), np.uint32(6)
 _R17, _R29, _R16, _R24 = np.uint32(17), np.uint32(29), np.uint32(16), np.uint32(24)

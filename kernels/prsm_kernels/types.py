@@ -191,6 +191,10 @@ class Batch(NamedTuple):
     """(B, R) out: retransmissions (stream) or losses (datagram)."""
     violated: NDArray[np.uint8]
     """(B,) out: whether replicas of both sides have committed."""
+    waits: Floats
+    """(B, 2) out: how long the operation waits behind others, at its replicas and at relays, in units of the mean."""
+    lost_ms: Floats
+    """(B,) out: by how much longer than on average the last request to a replica took for retransmissions; only over streams."""
 
 
 class Scratch(NamedTuple):
@@ -248,6 +252,8 @@ class Scratch(NamedTuple):
     """(4 * 16,): base delay, loss threshold, transmission time and relay's factor of a hop that differs between lanes."""
     wait: Floats
     """(2 * 16,): how long each lane waits behind other operations, in units of the mean: at its replicas, and at relays."""
+    lost_ms: Floats
+    """(16,): see `Batch.lost_ms`."""
     moved: Floats
     """(16,): 1 for lanes whose message takes the hop under way."""
     at: NDArray[np.int64]

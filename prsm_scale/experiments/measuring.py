@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from prsm_scale.capacity import demands
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
+from prsm_scale.estimates import half_width, mean_and_error
 from prsm_scale.latest import Latest
-from prsm_scale.metrics import half_width, infeasible_row, mean_and_error, memory_mb, why_infeasible
+from prsm_scale.metrics import infeasible_row, memory_mb, why_infeasible
 from prsm_scale.outcome import Outcome
 
 Vector = NDArray[np.float64]

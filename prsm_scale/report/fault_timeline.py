@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter
 
+from prsm_scale.estimates import half_width
 from prsm_scale.fault_metrics import Times, bin_edges
-from prsm_scale.metrics import half_width
 from prsm_scale.report.fault_table import scene
 from prsm_scale.report.plots import COLOURS, write_figure
 from prsm_scale.wording import number

@@ -156,7 +156,7 @@ KINDS = ["crash", "primary", "slow", "partition", "hold", "loss", "delay"]
     ("case", "kind", "faulty"),
     [
         pytest.param(case, KINDS[k % 7], k % 3 == 2, id=f"{KINDS[k % 7]}-{name(case)}")
-        for k, case in enumerate(mixed_cases(56, 20250211, LOADS[1:]))
+        for k, case in enumerate(mixed_cases(56, 20250213, LOADS[1:]))
     ],
 )
 def test_fault_scripts(case, kind, faulty):

@@ -118,6 +118,8 @@ def describe(system: System) -> twin.Cluster:
         if machines.relay_wait_ms.size > 1:
             more = machines.relay_wait_ms.reshape(n, n).T
             behind = {(i, j): float(more[i, j]) for i in range(n) for j in range(n)}
+    direct = paths.kind == DIRECT
+    distance_ms = (paths.base_ms.reshape(n, n).T if direct else system.network.distance_ms.reshape(n, n))[system.primary]
     setting = setting_of(system)
     legs = views.way(setting, system.first_primary)
     for leg in legs:
@@ -145,6 +147,7 @@ def describe(system: System) -> twin.Cluster:
             for ends, (number, at) in places.items()
         },
         before=before,
+        nearest=sorted(range(n), key=lambda node: float(distance_ms[node])),
         law=law_of(system.plan.scenario),
         cores=machines.cores,
         uplink=machines.out_ms_per_byte.tolist(),

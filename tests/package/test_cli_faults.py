@@ -131,7 +131,7 @@ def test_list_and_dry_run_tell_what_would_happen(tmp_path: Path) -> None:
     assert plan[3] == "T = 1 s; 8 replicates of each"
     document = json.loads(invoke("faults", "--only", "cascade", "--dry-run", "--json").stdout)
     (scenario,) = document["scenarios"]
-    assert (scenario["nodes"], scenario["rate"], scenario["engine"]) == (16, 50.0, "events")  # 80 in T of 1.6 s
+    assert (scenario["nodes"], scenario["rate"], scenario["engine"]) == (16, 48.0, "events")  # 80 in T of 1.66 s
     assert [one["name"] for one in document["scripts"]] == ["cascade"]
 
 

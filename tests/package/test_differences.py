@@ -8,7 +8,7 @@ import pytest
 from prsm_scale import event_engine
 from prsm_scale.analysis import differences
 from prsm_scale.analysis.differences import Estimate, difference, difference_over_seeds, estimate_of, holm
-from prsm_scale.metrics import half_width, mean_and_error, wilson
+from prsm_scale.estimates import half_width, mean_and_error, wilson
 
 rng = np.random.default_rng(7)
 

@@ -121,13 +121,13 @@ def test_twice_a_law_of_delay_is_twice_the_latency(half, whole, n):
 @few
 @given(case=ANY_SCENARIO, later=st.floats(0.5, 500), data=st.data())
 def test_a_slower_link_makes_nothing_earlier(case, later, data):
-    """With the same draws and no queues, operation by operation; on relayed ways along the same paths."""
+    """With the same draws, clients and no queues, operation by operation; on relayed ways along the same paths."""
     uncontended = {**FREE, "loss": 0.02, "byzantine_ratio": 0.0, "transport": "stream"}
     system = system_of(**scenario_of(case, **uncontended).model_dump(exclude={"graph_digest"}))
     slower = system.paths.base_ms.copy()
     slower[data.draw(st.integers(0, slower.size - 1))] += later
     fast, _ = run_system(system, 64)
-    slow, _ = run_system(with_base(system, slower), 64)
+    slow, _ = run_system(with_base(system, slower), 64, client=fast.client)
     assert (slow.latency_ms >= fast.latency_ms).all()
     assert (slow.commit_ms >= fast.commit_ms * (1 - 1e-6)).all()  # a difference of two times, so but for rounding
 

@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 INF = math.inf
 WORD = 0xFFFFFFFF
-OPERATION, LINK, PLACEMENT, CLIENT = 1, 2, 3, 5
+OPERATION, LINK, PLACEMENT, CLIENT, TURN = 1, 2, 3, 5, 9
 """Domains of random streams."""
 NORMAL = NormalDist()
 

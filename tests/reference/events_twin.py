@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tests.reference.delay_twin import CLIENT, OPERATION, stream_key, threefry, uniform
+from tests.reference.delay_twin import OPERATION, stream_key, threefry, uniform
 from tests.reference.events_model import Copy, Job, Load, Machine, Message, Operation, Parts
 
 ARRIVAL = 4
@@ -86,7 +86,7 @@ class Simulation:
             return
         site = self.load.client_site
         if site is None:
-            site = self.live[int(uniform(self.seed, CLIENT, number, self.replicate) * len(self.live))]
+            site = self.cluster.client_site(self.seed, number, self.replicate)
         operation = self.new_operation(number, site)
         self.operations.append(operation)
         if not self.load.clients and self.load.per_ms:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from tests.reference.delay_twin import DelayLaw
+from tests.reference.delay_twin import CLIENT, TURN, DelayLaw, uniform
 
 PROPOSAL = 1
 """Round of the protocol in which the primary proposes."""
@@ -43,6 +43,8 @@ class Cluster:
     links: dict[tuple[int, int], Link]
     before: dict[tuple[int, int], int]
     """(source, node) -> node before it on the shortest path; unless direct."""
+    nearest: list[int]
+    """Nodes by their distance from the primary."""
     law: DelayLaw
     cores: int
     uplink: list[float]
@@ -85,6 +87,13 @@ class Cluster:
     def proposal(self) -> int:
         """Place of the last proposal."""
         return max(place for place, table in enumerate(self.rounds) if table["column"] == PROPOSAL)
+
+    def client_site(self, seed: int, operation: int, replicate: int) -> int:
+        """Node with which the client of an operation sits: in one sixteenth of those that live, each of sixteen in another."""
+        live = [node for node in self.nearest if node not in self.silent]
+        turn = int(uniform(seed, TURN, operation // 16, replicate) * 16)
+        sixteenth = (5 * operation + turn) % 16
+        return live[int((sixteenth + uniform(seed, CLIENT, operation, replicate)) / 16 * len(live))]
 
     def leaves_host(self, node: int, to: int) -> bool:
         """Whether a message from node to node takes lines."""

@@ -20,7 +20,7 @@ import heapq
 import math
 from typing import Any
 
-from tests.reference.delay_twin import CLIENT, INF, OPERATION, exponential, single, stream_key, threefry, uniform, unit
+from tests.reference.delay_twin import INF, OPERATION, exponential, single, stream_key, threefry, unit
 from tests.reference.rounds_model import PARTS, PROPOSAL, Cluster, Link, Message, Replica, Result
 
 
@@ -39,7 +39,7 @@ class Operation:
         self.keys = [threefry(stream, (operation, replicate)) for stream in streams]
         self.keys.append(threefry(stream_key(seed, OPERATION, after + 1), (operation // 16, replicate)))
         live = [i for i in range(cluster.nodes) if i not in cluster.silent]
-        self.client = live[int(uniform(seed, CLIENT, operation, replicate) * len(live))]
+        self.client = cluster.client_site(seed, operation, replicate)
         self.replicas = {i: Replica(0.0, [0.0] * cluster.cores) for i in live}
         self.history: list[dict[int, float]] = []
         self.starts: dict[int, list[float]] = {}

@@ -11,8 +11,8 @@ import pytest
 from prsm_scale import engine
 from prsm_scale.capacity import demands
 from prsm_scale.config import Scenario
+from prsm_scale.estimates import error_of_sum, half_width, mean_and_error, mean_latency
 from prsm_scale.faults import DELAY, DROP_RELAY, EQUIVOCATE, FLOOD, HONEST, SILENT, behaviours, can_lead
-from prsm_scale.metrics import error_of_sum, half_width, mean_and_error
 from prsm_scale.outcome import FIRST
 from prsm_scale.places import Place, further_work
 from prsm_scale.plans import make_plan
@@ -229,7 +229,7 @@ def test_operations_of_few_placements_stand_for_those_of_others(overloaded, monk
     assert few.messages == pytest.approx(every.messages / 2, rel=0.02) and few.row["replicates"] == 8
     assert few.row["utilisation"] == every.row["utilisation"] > 1.9
     ended, row = np.isfinite(few.latency_ms), few.row
-    _, *alone = mean_and_error(few.latency_ms[ended], few.clusters[ended])
+    _, *alone = mean_latency(few.operations, ended, few.clusters)
     assert few.shared[0] > 0.0 and few.shared[1] == 4
     half = half_width(*error_of_sum(tuple(alone), few.shared))
     assert row["mean_latency_high_ms"] - row["mean_latency_ms"] == pytest.approx(half)
@@ -261,7 +261,7 @@ def test_few_placements_under_which_nothing_commits_are_simulated(monkeypatch):
     for name in ("mean_latency_ms", "mean_latency_low_ms", "p99_latency_ms", "saturation_ops_per_second", "util_relay_nic"):
         assert few.row[name] == every.row[name]
     assert few.messages < 0.8 * every.messages
-    assert few.row["message_count"] == pytest.approx(every.row["message_count"], rel=0.05)
+    assert few.row["message_count"] == pytest.approx(every.row["message_count"], rel=0.1)
 
 
 def test_capacity_is_that_of_all_placements_whose_backlog_is_found(overloaded):

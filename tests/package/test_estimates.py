@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import prsm_scale as ps
-from prsm_scale.metrics import effective_size, effective_trials, error_of_sum, half_width, quantile_with_interval, wilson
+from prsm_scale.estimates import effective_size, effective_trials, error_of_sum, half_width, quantile_with_interval, wilson
 from prsm_scale.outcome import FIRST
 
 
