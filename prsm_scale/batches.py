@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from prsm_kernels import LANES, Batch, Scratch, make_scratch, simulate, stream_key, uniforms
 from prsm_kernels.batch import BLOCK
-from prsm_kernels.codes import AMONG_REPLICAS, DIRECT, GOSSIP, ROUTED, TO_PRIMARY
+from prsm_kernels.codes import AMONG_REPLICAS, DIRECT, GOSSIP, ROUTED
 from prsm_kernels.rng import DOMAIN_CLIENT, DOMAIN_OPERATION, DOMAIN_TURN
 from prsm_scale.capacity import Work, work_of
 from prsm_scale.crew import Crew
@@ -53,7 +53,8 @@ class Runner:
         hops = work_of(system).hops if work is None else work.hops
         carried = _transmissions(system, hops, done)
         transmissions = system.course.fold(carried, columns)
-        return replace(done, sent=sent, useful=useful, repeats=repeats, transmissions=transmissions)
+        lost_ms = done.lost_ms if system.follows_request else np.zeros_like(done.lost_ms)
+        return replace(done, sent=sent, useful=useful, repeats=repeats, transmissions=transmissions, lost_ms=lost_ms)
 
     def _task(self, system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32], tick: Progress) -> Operations:
         batch = empty_batch(system, replicate, operation)
@@ -77,18 +78,8 @@ class Runner:
             replicate, operation, latency, commit, flight, parts, batch.sent[:count], batch.useful[:count],
             batch.repeats[:count], np.zeros((count, system.rounds.kind.size)),
             np.full(count, system.course.view_changes, np.int64), batch.violated[:count].astype(bool),
-            batch.waits[:count].astype(np.float64) - 1.0, batch.lost_ms[:count] * _all_follows(system),
+            batch.waits[:count].astype(np.float64) - 1.0, batch.lost_ms[:count].astype(np.float64),
         )  # fmt: skip
-
-
-def _all_follows(system: System) -> np.float64:
-    """1 if all that replicas do follows the client's request, so that it comes later by what that takes longer; else 0."""
-    rounds, n, primary = system.rounds, system.alive.size, system.primary
-    if rounds.kind[0] != TO_PRIMARY or rounds.proposal != 1 or not system.plan.law.stream:
-        return np.float64(0.0)
-    proposers, others = rounds.senders[rounds.sender_at[1] : rounds.sender_at[2]], np.flatnonzero(system.alive)
-    wait = rounds.need[n : 2 * n][others[others != primary]] > 0
-    return np.float64(proposers.tolist() == [primary] and wait.all())
 
 
 def empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArray[np.uint32]) -> Batch:
@@ -116,8 +107,8 @@ def empty_batch(system: System, replicate: NDArray[np.uint32], operation: NDArra
         useful=np.empty((size, rounds), np.int64),
         repeats=np.empty((size, rounds), np.int64),
         violated=np.empty(size, np.uint8),
-        waits=np.ones((size, 2), np.float32),
-        lost_ms=np.zeros(size, np.float32),
+        waits=np.empty((size, 2), np.float32),
+        lost_ms=np.empty(size, np.float32),
     )
 
 

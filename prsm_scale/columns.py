@@ -127,7 +127,7 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     *_estimate(
         "mean_latency_ms",
         "ms",
-        "mean time from request to the client's last needed reply; losses of requests and waits as on average",
+        "mean time from request to the client's last needed reply; see docs/model.md, Intervals, for what counts as on average",
         better=_LOWER,
     ),
     *_estimate("median_latency_ms", "ms", "median of the client latency", better=_LOWER),

@@ -69,6 +69,14 @@ class System:
         return bool((reach_of(live, self.network)[live] == np.count_nonzero(live)).all())
 
     @property
+    def follows_request(self) -> bool:
+        """Whether all that live replicas do follows the client's request: no view fails before, and all wait for one proposal."""
+        rounds, n, primary = self.rounds, self.alive.size, self.primary
+        proposers = rounds.senders[rounds.sender_at[1] : rounds.sender_at[2]]
+        backups = self.alive.astype(np.bool_) & (np.arange(n) != primary)
+        return rounds.proposal == 1 and proposers.tolist() == [primary] and bool((rounds.need[n : 2 * n][backups] > 0).all())
+
+    @property
     def jobs(self) -> tuple[JobCosts, ...]:
         """CPU time and size of each round's messages."""
         return tuple(leg.job for leg in self.course.legs)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from prsm_kernels import Batch, Scratch, make_scratch, simulate
+from prsm_kernels.codes import DIRECT
 from prsm_scale.batches import empty_batch
 from prsm_scale.capacity import work_of
 from prsm_scale.config import Scenario
@@ -46,3 +47,11 @@ def run_system(
 def with_base(system: System, base_ms: Any) -> System:
     """The system with other base delays of its links."""
     return replace(system, paths=system.paths._replace(base_ms=np.ascontiguousarray(base_ms, np.float32)))
+
+
+def from_primary_ms(system: System) -> np.ndarray:
+    """Distance of each replica from the primary, inf where nothing gets to it from there."""
+    n, paths = system.alive.size, system.paths
+    if paths.kind == DIRECT:
+        return paths.base_ms.reshape(n, n)[:, system.primary]
+    return system.network.distance_ms.reshape(n, n)[system.primary]

@@ -85,6 +85,7 @@ def _begin_block(machines, batch, scratch, start):
         scratch.client[l] = batch.client[start + l]
     scratch.done_ms[:] = np.float32(0.0)
     scratch.backlog_ms[:] = np.float32(0.0)
+    scratch.lost_ms[:] = np.float32(0.0)
     if machines.contended:
         scratch.uplink_ms[:] = np.float32(0.0)
         scratch.downlink_ms[:] = np.float32(0.0)
@@ -173,12 +174,10 @@ def _end_block(rounds, paths, law, machines, batch, scratch, start):
     store(batch.commit_ms, start, select(committed < _INF, committed - proposed, committed))
     decided = load(scratch.done_ms, ((rounds.commit_round + 1) * n + batch.primary) * LANES)
     store(batch.flight_ms, start, select(decided < _INF, decided - proposed, decided))
-    if machines.busy > np.float32(0.0):
-        for l in range(LANES):
-            batch.waits[start + l, 0] = scratch.wait[l]
-            batch.waits[start + l, 1] = scratch.wait[LANES + l]
-    if law.stream and rounds.kind[0] == TO_PRIMARY:
-        store(batch.lost_ms, start, load(scratch.lost_ms, 0))
+    store(batch.lost_ms, start, load(scratch.lost_ms, 0))
+    for l in range(LANES):
+        for at in range(2):
+            batch.waits[start + l, at] = scratch.wait[at * LANES + l] if machines.busy > np.float32(0.0) else np.float32(1.0)
     parts = batch.breakdown_ms[start : start + LANES]
     parts[:] = np.float32(0.0)
     begin_walk_back(rounds, scratch, batch.primary)

@@ -57,14 +57,14 @@ def next_hop(paths, machines, lane, at, lane_index, root, leaf, size):
 
 
 @subkernel
-def walk(paths, law, machines, scratch, receiver, sender, size):
+def walk(paths, law, machines, scratch, receiver, sender, size, averaged):
     """Delay of one message a lane from node scratch.root[lane] to node scratch.leaf[lane], hop by hop.
 
     Returns
     -------
     (float lanes, float lanes, float lanes, int lanes, float lanes, float lanes)
         Propagation with jitter, time lost to retransmission, transmission and forwarding, ms; losses; relays, each by its
-        `Machines.slow`; mean time lost to retransmission, over a stream, ms.
+        `Machines.slow`; if `averaged`, time lost to retransmission on average over draws, of a stream, ms.
     """
     k0, k1 = load(scratch.keys, 0), load(scratch.keys, LANES)
     root, leaf = scratch.root, scratch.leaf
@@ -90,7 +90,7 @@ def walk(paths, law, machines, scratch, receiver, sender, size):
         moved = load(scratch.moved, 0) == np.float32(1.0)
         travel = select(moved, travel + a, travel)
         extra = select(moved, extra + b, extra)
-        if law.stream:
+        if averaged:
             mean_extra = select(moved, mean_extra + mean_repeats_ms(base, threshold, law), mean_extra)
         fixed = select(moved, fixed + load(scratch.lane, 2 * LANES), fixed)
         repeats = select(moved, repeats + c, repeats)
@@ -109,7 +109,7 @@ def client_message(paths, law, machines, scratch, size, replica, reply):
     outside, inside = spread_int(np.uint32(n)), spread_int(np.uint32(replica))
     receiver = outside if reply else inside
     sender = inside if reply else outside
-    return walk(paths, law, machines, scratch, receiver, sender, size)
+    return walk(paths, law, machines, scratch, receiver, sender, size, law.stream and not reply)
 
 
 @inlined
@@ -126,7 +126,8 @@ def request(rounds, paths, law, machines, scratch, r, replica):
     """Carry the client's request to a replica and through its CPU."""
     n = machines.in_ms_per_byte.size
     travel, extra, fixed, repeats, _, mean_extra = client_message(paths, law, machines, scratch, rounds.bytes[r], replica, False)
-    store(scratch.lost_ms, 0, extra - mean_extra)
+    if law.stream:
+        store(scratch.lost_ms, 0, extra - mean_extra)
     arrived = load(scratch.done_ms, (r * n + replica) * LANES) + (travel + extra + fixed)
     if machines.relay_wait_ms.size > 1:
         arrived = arrived + wait_at_relays(machines, scratch, n, replica, False)

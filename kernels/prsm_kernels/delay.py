@@ -125,18 +125,30 @@ def variate(u, law):
 
 
 @inlined
+def _first_timeout_ms(base, law):
+    """Retransmission time-out of a hop (RFC 6298, section 2)."""
+    return greater(base * law.rto_slope + law.rto_offset, spread(MIN_RTO_MS))
+
+
+@inlined
+def _next_timeout_ms(timeout):
+    """The time-out after one that has passed: it doubles (RFC 6298, section 5.5)."""
+    return lesser(timeout * np.float32(2.0), spread(MAX_RTO_MS))
+
+
+@inlined
 def _repeats(f, lost, threshold, base, law):
-    """Time lost to retransmissions (RFC 6298 section 5.5: the time-out doubles) and their number, of lanes that lose a copy."""
+    """Time lost to retransmissions and their number, of lanes that lose a copy."""
     extra = spread(np.float32(0.0))
     count = spread_int(np.uint32(0))
     if not law.stream:
         return select(lost, spread(np.float32(np.inf)), extra), add_mask(count, lost)
-    timeout = greater(base * law.rto_slope + law.rto_offset, spread(MIN_RTO_MS))
+    timeout = _first_timeout_ms(base, law)
     probability = threshold * np.float32(2.0**-31)
     while any_lane(lost):
         extra = select(lost, extra + timeout, extra)
         count = add_mask(count, lost)
-        timeout = lesser(timeout * np.float32(2.0), spread(MAX_RTO_MS))
+        timeout = _next_timeout_ms(timeout)
         lost = lost & (f < threshold)
         threshold = threshold * probability
     return extra, count
@@ -146,11 +158,11 @@ def _repeats(f, lost, threshold, base, law):
 def mean_repeats_ms(base, threshold, law):
     """Mean time lost to retransmissions over a hop, see `_repeats`; of a stream: a lost datagram never comes."""
     probability = threshold * np.float32(2.0**-31)
-    timeout = greater(base * law.rto_slope + law.rto_offset, spread(MIN_RTO_MS))
+    timeout = _first_timeout_ms(base, law)
     mean, so_often = spread(np.float32(0.0)), probability
     while any_lane(spread(_NEVER) < so_often):
         mean = multiply_add(so_often, timeout, mean)
-        timeout = lesser(timeout * np.float32(2.0), spread(MAX_RTO_MS))
+        timeout = _next_timeout_ms(timeout)
         so_often = so_often * probability
     return mean
 

@@ -145,7 +145,7 @@ def step_back(rounds, paths, law, machines, scratch, parts, r, primary):
         scratch.ids[LANES + l] = np.uint32(scratch.root[l])
     receiver = outside if kind == TO_CLIENT else load(scratch.ids, 0)
     sender = outside if kind == TO_PRIMARY else load(scratch.ids, LANES)
-    travel, extra, fixed, _, slowed, _ = walk(paths, law, machines, scratch, receiver, sender, rounds.bytes[r])
+    travel, extra, fixed, _, slowed, _ = walk(paths, law, machines, scratch, receiver, sender, rounds.bytes[r], False)
     store(scratch.lane, 0, travel)
     store(scratch.lane, LANES, extra)
     store(scratch.lane, 2 * LANES, fixed)

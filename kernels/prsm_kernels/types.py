@@ -192,9 +192,10 @@ class Batch(NamedTuple):
     violated: NDArray[np.uint8]
     """(B,) out: whether replicas of both sides have committed."""
     waits: Floats
-    """(B, 2) out: how long the operation waits behind others, at its replicas and at relays, in units of the mean."""
+    """(B, 2) out: how long the operation waits behind others, at its replicas and at relays, in units of the mean; 1 where none
+    waits."""
     lost_ms: Floats
-    """(B,) out: by how much longer than on average the last request to a replica took for retransmissions; only over streams."""
+    """(B,) out: by how much longer than on average the last request to a replica took for retransmissions; 0 over datagrams."""
 
 
 class Scratch(NamedTuple):

@@ -32,6 +32,7 @@ from prsm_scale.waiting import loaded
 from tests.reference import rounds_twin as twin
 from tests.reference import views_twin as views
 from tests.reference.delay_twin import LINK, PLACEMENT, DelayLaw, uniform
+from tests.support import from_primary_ms
 
 ROUNDING = 2.0**-24
 """Half a unit in the last place of single precision."""
@@ -118,8 +119,7 @@ def describe(system: System) -> twin.Cluster:
         if machines.relay_wait_ms.size > 1:
             more = machines.relay_wait_ms.reshape(n, n).T
             behind = {(i, j): float(more[i, j]) for i in range(n) for j in range(n)}
-    direct = paths.kind == DIRECT
-    distance_ms = (paths.base_ms.reshape(n, n).T if direct else system.network.distance_ms.reshape(n, n))[system.primary]
+    distance_ms = from_primary_ms(system)
     setting = setting_of(system)
     legs = views.way(setting, system.first_primary)
     for leg in legs:

@@ -12,14 +12,13 @@ import pytest
 
 import prsm_scale as ps
 from prsm_kernels import LANES
-from prsm_kernels.codes import DIRECT
 from prsm_scale.batches import Runner, client_sites
 from prsm_scale.crew import Crew
 from prsm_scale.estimates import half_width, mean_and_error, mean_latency
 from prsm_scale.plans import make_plan
 from prsm_scale.protocols import PBFT
 from prsm_scale.system import System, build_system
-from tests.support import run_system, system_of
+from tests.support import from_primary_ms, run_system, system_of
 
 SIGMAS = 4.5
 
@@ -27,14 +26,6 @@ SIGMAS = 4.5
 def sites_of(system: System, operations: Any) -> np.ndarray:
     number = np.asarray(operations, np.uint32)
     return client_sites(system, number, np.zeros(number.size, np.uint32))
-
-
-def from_primary_ms(system: System) -> np.ndarray:
-    """Distance of each replica from the primary, inf where nothing gets to it from there."""
-    n, paths = system.alive.size, system.paths
-    if paths.kind == DIRECT:
-        return paths.base_ms.reshape(n, n)[:, system.primary]
-    return system.network.distance_ms.reshape(n, n)[system.primary]
 
 
 @pytest.mark.parametrize(

@@ -89,13 +89,13 @@ def test_planted_shifts_of_all_delays(calm, shift, share):
 
 def test_a_planted_loss_of_success_is_found():
     before, after = (
-        samples(4, count=20, first=first, loss=loss, operation_timeout_ms=60.0) for first, loss in ((0, 0.02), (50, 0.06))
+        samples(4, count=20, first=first, loss=loss, operation_timeout_ms=60.0) for first, loss in ((400, 0.02), (450, 0.06))
     )
     found = 0
     for one, other in zip(before, after, strict=True):
         metrics = {change.metric for change in compare(as_run([one], "1"), as_run([other], "2", [one])).regressions}
         found += "success_rate" in metrics
-    assert found >= 15
+    assert found >= 18
 
 
 @pytest.fixture(scope="module")

@@ -252,7 +252,7 @@ def test_placements_stand_for_others_where_operations_travel_alike(overloaded, l
 
 def test_few_placements_under_which_nothing_commits_are_simulated(monkeypatch):
     """Of the others it is known that no operation ends; messages are about as many. Seen to fail where all are simulated."""
-    scenario = Scenario(nodes=40, network="wan", topology="hierarchical", byzantine_ratio=0.2, rate=1, seed=3)
+    scenario = Scenario(nodes=40, network="wan", topology="hierarchical", byzantine_ratio=0.2, rate=1, seed=7)
     few = engine.simulate_scenario(scenario)
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_TELLING", 10_000)
@@ -261,7 +261,7 @@ def test_few_placements_under_which_nothing_commits_are_simulated(monkeypatch):
     for name in ("mean_latency_ms", "mean_latency_low_ms", "p99_latency_ms", "saturation_ops_per_second", "util_relay_nic"):
         assert few.row[name] == every.row[name]
     assert few.messages < 0.8 * every.messages
-    assert few.row["message_count"] == pytest.approx(every.row["message_count"], rel=0.1)
+    assert few.row["message_count"] == pytest.approx(every.row["message_count"], rel=0.05)
 
 
 def test_capacity_is_that_of_all_placements_whose_backlog_is_found(overloaded):
