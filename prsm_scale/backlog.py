@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from prsm_kernels import LANES
 from prsm_kernels.codes import QUEUEING
-from prsm_scale.outcome import Operations, join
+from prsm_scale.outcome import Capacity, Operations, join
 from prsm_scale.places import stride
 from prsm_scale.plans import Plan
 
@@ -47,3 +49,39 @@ def with_backlog(plan: Plan, operations: Operations, rho: NDArray[np.float64], s
     breakdown = operations.breakdown_ms.copy()
     breakdown[:, QUEUEING] += behind
     return replace(operations, latency_ms=operations.latency_ms + behind, breakdown_ms=breakdown)
+
+
+def binding_ms(demands: Sequence[Sequence[dict[str, float]]]) -> list[list[float]]:
+    """What a proposal takes of the busiest resource of each system; a window that no operation leaves is none."""
+    return [[max(value for value in demand.values() if np.isfinite(value)) for demand in each] for each in demands]
+
+
+def mean_capacity(
+    scenario: Any, latency_ms: Sequence[NDArray[np.float64]], demands: Sequence[Sequence[dict[str, float]]]
+) -> Capacity:
+    """What systems can do and have done, on average.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    latency_ms : sequence of ndarray of float64, shape (starts, N)
+        Of the operations of each placement, whose starts find the backlogs of some systems in turn; inf if they never end.
+    demands : sequence of sequence of dict of str to float
+        What a proposal takes of each resource in each of these systems, ms.
+    """
+    per_ms, resource = scenario.proposals_per_ms, defaultdict[str, float](float)
+    most, done, weights = [], [], []
+    for latency, each, bounds in zip(latency_ms, demands, binding_ms(demands), strict=True):
+        for turn, (demand, bound) in enumerate(zip(each, bounds, strict=True)):
+            found = latency[turn :: len(bounds)]
+            ended, in_time = float(np.isfinite(found).mean()), float((found <= scenario.operation_timeout_ms).mean())
+            weights.append(latency.shape[1] / len(bounds))
+            most.append(0.0 if ended == 0.0 else ended / bound if bound > 0.0 else np.inf)
+            # of a growing backlog, what the test's duration leaves unserved is not done
+            done.append(per_ms * min(in_time, ended / max(1.0, per_ms * bound)))
+            if ended > 0.0 and bound > 0.0:
+                resource[next(name for name, value in demand.items() if value == bound)] += ended * weights[-1]
+    known = [demand for each in demands for demand in each]
+    demand_ms = {name: float(np.average([one[name] for one in known], weights=weights)) for name in known[0]}
+    saturation, served = float(np.average(most, weights=weights)), float(np.average(done, weights=weights))
+    return Capacity(saturation, max(sorted(resource), key=lambda name: resource[name], default=None), demand_ms, served)

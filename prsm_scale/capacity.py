@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,38 @@ class Work:
     hops: Vector
     bounding: NDArray[np.bool_]
     primary: int = 0
+
+    @cached_property
+    def demands(self) -> dict[str, float]:
+        """Busiest member of each resource class: ms of its time for one proposal.
+
+        A replica more than half of whose work on a resource is forwarding counts as a relay there.
+        """
+        primary = np.arange(self.cpu_ms.size) == self.primary
+        classes: dict[str, float] = {}
+
+        def busiest(values: Vector, members: NDArray[np.bool_]) -> float:
+            return float(values[members].max()) if members.any() else 0.0
+
+        relay_nic = 0.0
+        for resource, total, forwarded in (
+            ("cpu", self.cpu_ms, self.relay_cpu_ms),
+            ("egress", self.egress_ms, self.relay_egress_ms),
+            ("ingress", self.ingress_ms, self.relay_ingress_ms),
+        ):
+            relays = self.bounding & (2 * forwarded > total) & (total > 0)
+            classes[f"primary_{resource}"] = busiest(total, primary & ~relays)
+            classes[f"replica_{resource}"] = busiest(total, self.bounding & ~primary & ~relays)
+            if resource == "cpu":
+                classes["relay_cpu"] = busiest(total, relays)
+            else:
+                relay_nic = max(relay_nic, busiest(total, relays))
+        return classes | {"relay_nic": relay_nic, "link": self.link_ms}
+
+    @property
+    def busiest_ms(self) -> float:
+        """What one proposal costs the busiest of all resources but the window, ms."""
+        return max(self.demands.values())
 
 
 class _Ledger:
@@ -228,43 +261,7 @@ def work_of(system: System) -> Work:
     return ledger.close()
 
 
-def demands(work: Work) -> dict[str, float]:
-    """Busiest member of each resource class: ms of its time for one proposal.
-
-    A replica more than half of whose work on a resource is forwarding counts as a relay there.
-    """
-    n = work.cpu_ms.size
-    primary = np.arange(n) == work.primary
-    bounding = work.bounding
-    classes: dict[str, float] = {}
-
-    def busiest(values: Vector, members: NDArray[np.bool_]) -> float:
-        return float(values[members].max()) if members.any() else 0.0
-
-    relay_nic = 0.0
-    for resource, total, forwarded in (
-        ("cpu", work.cpu_ms, work.relay_cpu_ms),
-        ("egress", work.egress_ms, work.relay_egress_ms),
-        ("ingress", work.ingress_ms, work.relay_ingress_ms),
-    ):
-        relays = bounding & (2 * forwarded > total) & (total > 0)
-        classes[f"primary_{resource}"] = busiest(total, primary & ~relays)
-        classes[f"replica_{resource}"] = busiest(total, bounding & ~primary & ~relays)
-        if resource == "cpu":
-            classes["relay_cpu"] = busiest(total, relays)
-        else:
-            relay_nic = max(relay_nic, busiest(total, relays))
-    classes["relay_nic"] = relay_nic
-    classes["link"] = work.link_ms
-    return classes
-
-
-def busiest_ms(work: Work) -> float:
-    """What one proposal costs the busiest of all resources but the window, ms."""
-    return max(demands(work).values())
-
-
 def mean_demands(works: Sequence[Work], weights: Vector | None = None) -> dict[str, float]:
     """Demands of each resource class, averaged over replicates, all alike by default."""
-    each = [demands(work) for work in works]
+    each = [work.demands for work in works]
     return {name: float(np.average([one[name] for one in each], weights=weights)) for name in each[0]}

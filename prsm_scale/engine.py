@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from prsm_kernels import LANES
 from prsm_scale.axes import Engine
-from prsm_scale.backlog import COPY, all_late, backlog_ms, with_backlog
+from prsm_scale.backlog import COPY, all_late, backlog_ms, binding_ms, mean_capacity, with_backlog
 from prsm_scale.batches import Runner, message_cost
-from prsm_scale.capacity import Work, busiest_ms, demands, mean_demands
+from prsm_scale.capacity import Work, mean_demands
 from prsm_scale.crew import Crew
-from prsm_scale.estimates import half_width, mean_latency
+from prsm_scale.estimates import mean_latency
 from prsm_scale.failover import failover
 from prsm_scale.faults import behaviours, varies
 from prsm_scale.outcome import FIRST, MOST, Capacity, Operations, Outcome, Progress, as_of, join, more_operations
@@ -31,16 +31,19 @@ _MOST_PLACES = 64
 """Placements of faulty replicas that are simulated in any case for the sake of precision."""
 _PLACES_MESSAGES = 350_000_000
 """Messages, or what takes as long, up to which further placements are."""
+_REACH = 4
+"""So many times as much is done where that is seen to bring the precision within reach."""
 _PLACE_MESSAGES, _PLACE_COSTS = 500_000, 6
 """What making a place takes as long as: so many messages, and so many times those of an operation."""
-_WORKS_MESSAGES, _WORK_COSTS = 300_000_000, 3
+_WORKS_MESSAGES, _WORK_COSTS = 430_000_000, 3
 """What all placements whose work alone is looked at may take as long as, and, in operations, one of them."""
 _PLACES_EACH = (1, 2, 5, 10)
-"""Placements of one order of replicas whose backlogs operations may find: where a tenth is faulty, ten turns have each once."""
+"""Placements of one order of replicas whose backlogs operations may find, at most as many as have each replica faulty once."""
 _TELLING, _LATE = 4, 2
 """Placements whose operations stand for those of others where these travel alike, and where all of them are too late."""
-_STARTS = 20
-"""Times in the test at which each operation is taken to start where a system is offered more than it can do."""
+_STARTS, _MOST_STARTED = (10, 20, 50, 100), 2 * MOST
+"""Times in the test at which each operation is taken to start where a system is offered more than it can do: multiples of the
+placements whose backlogs it may find; and operations to which as many starts are given as do not make more of them."""
 _GROUPS, _FEW = 8, 4
 """Groups of operations whose starts together are spread evenly over the test: of few at first, of sixteen where more are due."""
 _LONG = 600_000_000
@@ -102,10 +105,9 @@ class _Job:
         self.parts: list[Operations] = []
         self.strata = self._strata()
         self.stratum: list[int] = []
-        # where a window binds, that is known only afterwards
-        self.starts = 1 if self.varied or plan.scenario.operations is not None else _STARTS
-        self.together, self.each = LANES, LANES
-        self.idle_ms: dict[int, list[float]] = defaultdict(list)
+        # whether a resource is busy beyond its capacity; where a window is, that is known only afterwards
+        self.overloaded, self.together, self.each = False, LANES, LANES
+        self.idle_ms: dict[int, dict[int, float]] = defaultdict(dict)
         self.known_flight_ms: dict[tuple[int, int], float] = {}
         self.further: dict[int, list[Work]] = defaultdict(list)
         # placements for whose operations those of others stand, and what that leaves uncertain of mean latency
@@ -228,63 +230,67 @@ class _Job:
         if self.per_ms * max(mean_demands(self.works, 1.0 / each[self.stratum]).values()) >= 1.0:
             self._above_capacity(cost, int(LANES * each.min()))
             return
-        most = max(FIRST, min(MOST, MOST_MESSAGES // cost))
-        if self.varied:
-            places = _PLACES_MESSAGES // (_PLACE_MESSAGES + (_PLACE_COSTS + LANES) * cost)
-            most = min(most, LANES * max(_MOST_PLACES, places))
         if not self.varied and self._window_too_narrow():
             return
         count = max(self._first(cost), _OF_A_PLACE * len(self.places)) - self.done
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
-            operations = join(self.parts)
-            needed = more_operations(scenario, operations, *self.groups(operations), not self.varied)
-            count = min(needed, most) - self.done
+            count = self._due(self._most(cost), self._most(cost, _REACH))
+
+    def _most(self, cost: int, effort: int = 1) -> int:
+        """Operations that are simulated at most for the sake of precision, where so many times as much may be done for it."""
+        most = min(MOST, effort * MOST_MESSAGES // cost)
+        if self.varied:
+            places = effort * _PLACES_MESSAGES // (_PLACE_MESSAGES + (_PLACE_COSTS + LANES) * cost)
+            most = min(most, LANES * max(_MOST_PLACES, places))
+        return max(FIRST, most)
+
+    def _due(self, most: int, reach: int) -> int:
+        """Further operations that precision asks for, by what those simulated show; for `most` and `reach` see there."""
+        parts, starts = self._started(binding_ms(self._demands()))
+        operations = join(parts)
+        limits = starts * most, starts * max(most, reach)
+        needed = more_operations(self.plan.scenario, operations, *self.groups(operations), not self.varied, *limits)
+        return -(-needed // starts) - self.done
 
     def _window_too_narrow(self) -> bool:
         """Whether a few operations tell that the window keeps all of them waiting for too long."""
         self.extend(_GROUPS * _FEW)
-        flight_ms = self._flight_ms(0, self.parts[0], busiest_ms(self.works[0]))
+        flight_ms = self._flight_ms(0, self.parts[0], self.works[0].busiest_ms)
         late = all_late(self.plan.scenario, flight_ms / self.plan.scenario.window)
         if late:
             self.together = _FEW
         return late
 
     def _above_capacity(self, cost: int, count: int) -> None:
-        """Simulate few operations, `count` where placements differ, that tell how messages travel.
+        """Simulate few operations, `count` where placements differ, that tell how messages travel, and more where it takes few.
 
         A backlog grows for as long as the test lasts, and with it latency.
         """
+        told, reach = dict[int, int](), _LONG // cost
+        self.overloaded, self.together = True, _FEW
         if self.varied:
-            self.starts, self.together = _STARTS, _FEW
             told = self._stand_ins()
             self.told |= told
-            self.tick(0, count)
-            self.extend(count)
-            mean_ms = [self.parts[k].latency_ms.mean() for k in set(told.values())]
-            if told and np.isfinite(mean_ms).all():
-                self.shared = float(np.std(mean_ms, ddof=1)) / math.sqrt(len(mean_ms)), float(len(mean_ms))
-            self._look_further(cost)
-            return
-        scenario, demand_ms = self.plan.scenario, busiest_ms(self.works[0])
-        rho = np.array([self.per_ms * demand_ms])
-        cheap = _GROUPS * LANES * cost <= _LONG and not all_late(scenario, demand_ms)
-        self.together, most = _FEW, _LONG // cost if cheap else 0
-        count = _GROUPS * _FEW
+        else:
+            count = _GROUPS * _FEW
+        if told or (not self.varied and (reach < _GROUPS * LANES or all_late(self.plan.scenario, self.works[0].busiest_ms))):
+            reach = 0
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
-            operations = with_backlog(self.plan, join(self.parts), rho, self.starts, self.together)
-            ended = np.isfinite(operations.latency_ms)
-            if not ended.any():
-                return
-            mean, error, groups = mean_latency(operations, ended, self.groups(operations)[0])
-            uncertain = half_width(error, groups) / mean / scenario.precision
-            count = LANES * math.ceil(min(self.done * uncertain**2, most) / LANES) - self.done
-            if count > 0 and self.together == _FEW:
+            if self.varied:
+                self._look_further(cost)
+            count = LANES * math.ceil(self._due(self.done, reach) / LANES)
+            if count > 0 and self.together == _FEW and not self.varied:
                 # groups of sixteen have waits of all strata each, and tell more surely how uncertain the mean is
                 self.together, count = LANES, _GROUPS * LANES - self.done
+        if told:
+            alike = join([self.parts[k] for k in sorted(set(told.values()))])
+            ended = np.isfinite(alike.latency_ms)
+            if ended.all():
+                self.shared = mean_latency(alike, ended, alike.replicate.astype(np.int64))[1:]
 
     def _stand_ins(self) -> dict[int, int]:
         """Placements for whose operations those of others stand, and these, of placements under which operations commit.
@@ -296,7 +302,7 @@ class _Job:
         alike = len(self.strata) == 1 and not self.places[0].rotates and all(self.places[k].bare.whole for k in served)
         if not served or not alike:
             return {}
-        demand_ms = min(busiest_ms(self.works[k]) for k in served)
+        demand_ms = min(self.works[k].busiest_ms for k in served)
         few = _LATE if all_late(scenario, demand_ms) else _TELLING
         uncertain_ms = max(waited_ms(self.places[k].system) for k in served[:few]) / math.sqrt(LANES * few)
         if few != _LATE and uncertain_ms >= scenario.precision * backlog_ms(scenario, self.per_ms * demand_ms, 0.5):
@@ -310,10 +316,11 @@ class _Job:
         allow, whatever they show: to go on where they differ would favour what differs. Turns of the same order of replicas
         have each among the faulty ones about equally often, so that their mean varies less than that of as many others.
         """
-        served = [k for k, part in enumerate(self.parts) if np.isfinite(part.latency_ms).any()]
-        if self.places[0].rotates or not served or all_late(self.plan.scenario, min(busiest_ms(self.works[k]) for k in served)):
+        served = [k for k, part in enumerate(self.parts) if k not in self.further and np.isfinite(part.latency_ms).any()]
+        if self.places[0].rotates or not served or all_late(self.plan.scenario, min(self.works[k].busiest_ms for k in served)):
             return
         most = 1 + _WORKS_MESSAGES // (len(served) * (_PLACE_MESSAGES + _WORK_COSTS * cost))
+        most = min(most, self.plan.scenario.nodes // self.plan.scenario.byzantine_count)
         each = max(many for many in _PLACES_EACH if many <= most)
         turns = [(k, turn / each) for turn in range(1, each) for k in served]
         works = self.runner.crew.each(lambda one: further_work(self.plan, self._behaviour(*one)), turns)
@@ -342,8 +349,8 @@ class _Job:
         if np.isinf(loaded) or loaded <= bound or self.places[place].system.machines.busy <= 0.0:
             return loaded
         known = self.idle_ms[self.stratum[place]]
-        if len(known) >= _IDLE_PLACES and np.mean(known) <= _NEAR * bound:
-            return float(np.mean(known))
+        if len(known) >= _IDLE_PLACES and (mean := float(np.mean(list(known.values())))) <= _NEAR * bound:
+            return known.get(place, mean)
 
         def measured(count: int) -> float:
             if (place, count) not in self.known_flight_ms:
@@ -356,34 +363,33 @@ class _Job:
         idle = measured(min(part.operation.size, LANES if self.varied else _IDLE))
         if part.operation.size < _IDLE and not self.varied and idle > _NEAR * bound:
             idle = measured(_IDLE)
-        known += [idle] if np.isfinite(idle) else []
+        if np.isfinite(idle):
+            known[place] = idle
         return idle
+
+    def _demands(self) -> list[list[dict[str, float]]]:
+        """What a proposal takes of each resource and the window in placements, and in those whose backlogs operations find."""
+        parts, window = self.parts if self.varied else [join(self.parts)], self.plan.scenario.window
+        found = []
+        for k, part in enumerate(parts):
+            known = [work.demands for work in (self.places[k].work, *self.further[k])]
+            flight_ms = self._flight_ms(k, part, min(max(demand.values()) for demand in known))
+            found.append([{**demand, "pipeline_window": flight_ms / window} for demand in known])
+        return found
+
+    def _started(self, bounds: list[list[float]]) -> tuple[list[Operations], int]:
+        """Operations of each placement with the backlogs that they find where a proposal takes so long; how often each starts."""
+        parts = self.parts if self.varied else [join(self.parts)]
+        mean = np.average([np.mean(each) for each in bounds], weights=self.weights)
+        overloaded = self.overloaded or (self.plan.scenario.operations is None and self.per_ms * mean > 1.0)
+        starts = max((one for one in _STARTS if one * self.done <= _MOST_STARTED), default=_STARTS[0]) if overloaded else 1
+        started = zip(parts, bounds, strict=True)
+        return [
+            with_backlog(self.plan, part, self.per_ms * np.array(each), starts, self.together) for part, each in started
+        ], starts
 
     def capacity(self) -> tuple[Capacity, Operations]:
         """What the systems can do, on average, and the operations with the backlog of a system that is offered more."""
-        scenario = self.plan.scenario
-        binding: dict[str, float] = defaultdict(float)
-        most, done, weights, each = [], [], [], []
-        parts = list(self.parts) if self.varied else [join(self.parts)]
-        for place, part in enumerate(parts):
-            known = [demands(work) for work in (self.works[place], *self.further[place])]
-            window = self._flight_ms(place, part, min(max(demand.values()) for demand in known)) / scenario.window
-            known = [{**demand, "pipeline_window": window} for demand in known]
-            bounds = [max(value for value in demand.values() if np.isfinite(value)) for demand in known]
-            starts = self.starts if self.varied or self.per_ms * bounds[0] > 1.0 else 1
-            parts[place] = with_backlog(self.plan, part, self.per_ms * np.array(bounds), starts, self.together)
-            latency_ms, weight = parts[place].latency_ms.reshape(starts, -1), part.operation.size / len(bounds)
-            each += known
-            for turn, (demand, bound) in enumerate(zip(known, bounds, strict=True)):
-                ended = float(np.isfinite(latency_ms[turn :: len(bounds)]).mean())
-                in_time = float((latency_ms[turn :: len(bounds)] <= scenario.operation_timeout_ms).mean())
-                weights.append(weight)
-                most.append(0.0 if ended == 0.0 else ended / bound if bound > 0.0 else np.inf)
-                # of a growing backlog, what the test's duration leaves unserved is not done
-                done.append(self.per_ms * min(in_time, ended / max(1.0, self.per_ms * bound)))
-                if ended > 0.0 and bound > 0.0:
-                    binding[next(name for name, value in demand.items() if value == bound)] += ended * weight
-        bottleneck = max(sorted(binding), key=lambda name: binding[name], default=None)
-        demand_ms = {name: float(np.average([one[name] for one in each], weights=weights)) for name in each[0]}
-        average = float(np.average(most, weights=weights)), float(np.average(done, weights=weights))
-        return Capacity(average[0], bottleneck, demand_ms, average[1]), join(parts)
+        found = self._demands()
+        parts, starts = self._started(binding_ms(found))
+        return mean_capacity(self.plan.scenario, [part.latency_ms.reshape(starts, -1) for part in parts], found), join(parts)

@@ -44,22 +44,31 @@ def mean_latency(
 ) -> tuple[float, float, float]:
     """Mean latency of the operations that `ended`, its standard error and the clusters that tell it; see `mean_and_error`.
 
-    Where all have ended, what is rare and long, and known on average, counts as that, since a few operations hold too much of it,
-    or none: the time that requests lose to retransmission, which all that follows adds to, and waits behind other operations, by
-    linear regression on those drawn (Cochran, Sampling Techniques, section 7.1), if enough have waited to tell what it adds.
+    What is rare and long, and known on average, counts as that, since a few operations hold too much of it, or none: waits behind
+    other operations, by linear regression on those drawn (Cochran, Sampling Techniques, section 7.1), if enough have waited to
+    tell what they add; and, where all have ended, the time that requests lose to retransmission, which all that follows adds to.
+    Where some have not ended, which may be those that waited for long, regression tells no more if they are few.
     """
-    latency, cluster = operations.latency_ms[ended], cluster[ended]
-    stratum = None if stratum is None else stratum[ended]
-    if not ended.all():
-        return mean_and_error(latency, cluster, stratum)
-    latency, waits = latency - operations.lost_ms, operations.waits
-    if np.count_nonzero(waits > -1.0, axis=0).min() >= _WAITING and waits.any():
-        _, group = np.unique(cluster, return_inverse=True)
-        apart = np.column_stack([latency, waits])
-        # by how much latency grows with waits within clusters, as these differ in more than that
-        apart -= np.column_stack([np.bincount(group, column) for column in apart.T])[group] / np.bincount(group)[group, None]
-        latency = latency - waits @ np.linalg.lstsq(apart[:, 1:], apart[:, 0], rcond=None)[0]
-    return mean_and_error(latency, cluster, stratum)
+    latency, waits = operations.latency_ms, operations.waits
+    known = np.count_nonzero(waits > -1.0, axis=0).min() >= _WAITING and waits.any()
+    if ended.all():
+        latency = latency - operations.lost_ms
+        return mean_and_error(_at_mean_waits(latency, waits, cluster) if known else latency, cluster, stratum)
+    found = mean_and_error(latency[ended], cluster[ended], None if stratum is None else stratum[ended])
+    if not known:
+        return found
+    # a ratio: what operations that end have more than the mean is 0 in sum over all, of which waits are known on average
+    more = np.where(ended, latency - found[0], 0.0) * (ended.size / np.count_nonzero(ended))
+    return min(found, mean_and_error(found[0] + _at_mean_waits(more, waits, cluster), cluster, stratum), key=lambda one: one[1])
+
+
+def _at_mean_waits(values: Vector, waits: Vector, cluster: Groups) -> Vector:
+    """What values would be if their operations had waited for the mean time, by how they grow with waits within clusters."""
+    _, group = np.unique(cluster, return_inverse=True)
+    apart = np.column_stack([values, waits])
+    # clusters differ in more than that
+    apart -= np.column_stack([np.bincount(group, column) for column in apart.T])[group] / np.bincount(group)[group, None]
+    return np.asarray(values - waits @ np.linalg.lstsq(apart[:, 1:], apart[:, 0], rcond=None)[0])
 
 
 def error_of_sum(*parts: tuple[float, float]) -> tuple[float, float]:

@@ -170,9 +170,8 @@ class _Job:
         self._go()
         while scenario.operations is None and not self.overloaded:
             operations = self.joined()
-            needed = more_operations(scenario, operations, *self.groups(operations), False)
-            least = max(int(operations.sent.sum()) // operations.sent.shape[0], 1)
-            needed = min(needed, MOST, _MOST_MESSAGES // least)
+            most = min(MOST, _MOST_MESSAGES // max(int(operations.sent.sum()) // operations.sent.shape[0], 1))
+            needed = more_operations(scenario, operations, *self.groups(operations), False, most, most)
             if needed <= self.count * replicates:
                 return
             started = max(run.started for run in self.runs) - warmup + 1

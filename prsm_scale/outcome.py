@@ -209,7 +209,13 @@ def as_of(operations: Operations, replicate: int, count: int) -> Operations:
 
 
 def more_operations(
-    scenario: Any, operations: Operations, clusters: NDArray[np.int64], strata: NDArray[np.int64], homogeneous: bool
+    scenario: Any,
+    operations: Operations,
+    clusters: NDArray[np.int64],
+    strata: NDArray[np.int64],
+    homogeneous: bool,
+    most: int,
+    reach: int,
 ) -> int:
     """Operations that bring the mean's interval within the precision and bound the 99th percentile, by what is seen.
 
@@ -221,11 +227,13 @@ def more_operations(
         See `Outcome`.
     homogeneous : bool
         Whether operations of different clusters are alike; see `estimates.effective_size`.
+    most, reach : int
+        Operations at most, and at most where that is as many as it takes.
 
     Returns
     -------
     int
-        0 if there are enough.
+        Of all; 0 if there are enough.
     """
     ended = operations.latency_ms <= scenario.operation_timeout_ms
     if ended.sum() < 2:
@@ -234,5 +242,8 @@ def more_operations(
     latency, clusters, strata = operations.latency_ms[ended], clusters[ended], strata[ended]
     share = (half_width(error, groups) / mean / scenario.precision) ** 2 if mean > 0 else 0.0
     few = FIRST / effective_size(latency, clusters, strata, 0.99, homogeneous)
-    share = max(share, min(few, _STEP))
-    return 0 if share <= 1.0 else int(operations.latency_ms.size * min(share * _GROWTH, _MOST_GROWTH)) + 1
+    if max(share, few) <= 1.0:
+        return 0
+    growth = min(_GROWTH * max(share, min(few, _STEP)), _MOST_GROWTH)
+    limit = reach if operations.latency_ms.size * _GROWTH * max(share, few) <= reach else most
+    return min(int(operations.latency_ms.size * growth) + 1, limit)

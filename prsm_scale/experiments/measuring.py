@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prsm_scale.capacity import demands
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.estimates import half_width, mean_and_error
@@ -171,7 +170,7 @@ def _place_capacity(outcome: Outcome, place: int) -> float:
     finite = flight[np.isfinite(flight)]
     if not finite.size:
         return 0.0
-    busiest = max(*demands(outcome.works[place]).values(), float(finite.mean()) / outcome.scenario.window)
+    busiest = max(*outcome.works[place].demands.values(), float(finite.mean()) / outcome.scenario.window)
     return finite.size / flight.size / busiest if busiest > 0.0 else math.inf
 
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from prsm_scale.capacity import busiest_ms, demands
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.environments import resolve_condition
@@ -172,7 +171,7 @@ class Prober:
         self.messages += outcome.messages
         demand_ms = outcome.capacity.demand_ms.items()
         shares = {name: scenario.proposals_per_ms * ms for name, ms in demand_ms if math.isfinite(ms)}
-        loads = [scenario.proposals_per_ms * busiest_ms(work) for work in outcome.works]
+        loads = [scenario.proposals_per_ms * work.busiest_ms for work in outcome.works]
         checks = (*self._memory(scenario), *of_row(outcome.row, self.targets), *of_placements(loads))
         return Trial(scenario, checks, shares, outcome.row)
 
@@ -199,7 +198,7 @@ def least_shares(scenario: Scenario, most: float) -> dict[str, float]:
     centrality = relay_centrality(plan)
     best: dict[str, float] = {}
     for replicate in range(scenario.replicates if varies(scenario) else 1):
-        work = demands(Place(plan, behaviours(scenario, replicate, centrality), 0.0).work)
+        work = Place(plan, behaviours(scenario, replicate, centrality), 0.0).work.demands
         shares = {name: scenario.proposals_per_ms * ms for name, ms in work.items()}
         if not best or max(shares.values()) < max(best.values()):
             best = shares

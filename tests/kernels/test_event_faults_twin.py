@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from prsm_kernels.event_types import EventScript
-from prsm_scale.capacity import demands, work_of
+from prsm_scale.capacity import work_of
 from prsm_scale.events import EventRun
 from prsm_scale.view_change import timing_of
 from tests.kernels.test_events_twin import FREE, INF, assert_alike, end_ms, faults_of, load_of, prepare, tolerance_ms
@@ -112,7 +112,7 @@ def settled(case: dict[str, Any]) -> Settled:
     rest_ms = timing_of(system.plan.scenario).latency_ms
     timeout_ms = float(f"{patience * rest_ms:.4g}")
     case |= {"view_timeout_ms": timeout_ms, "client_timeout_ms": timeout_ms * client, "operation_timeout_ms": timeout_ms * tries}
-    busiest_ms = max(demands(work_of(system)).values())
+    busiest_ms = max(work_of(system).demands.values())
     gap_ms = {"idle": 3.0 * rest_ms, "busy": max(2.0 * busiest_ms, rest_ms / 4.0)}
     if load == "closed":
         return Settled(case | {"clients": 3}, rest_ms)

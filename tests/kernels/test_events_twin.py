@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from prsm_kernels.codes import DIRECT
-from prsm_scale.capacity import demands, work_of
+from prsm_scale.capacity import work_of
 from prsm_scale.config import Scenario
 from prsm_scale.events import EventRun
 from prsm_scale.plans import make_plan
@@ -144,7 +144,7 @@ def resolved(case: dict[str, Any]) -> dict[str, Any]:
     system = prepare(case | {"rate": 0.0})
     ended = [o.latency_ms for o in twin.simulate(load_of(system), 1, 5) if o.latency_ms < INF]
     rest_ms = median(ended) if ended else 500.0
-    busiest_ms = max(demands(work_of(system)).values())
+    busiest_ms = max(work_of(system).demands.values())
     gap_ms = {
         "idle": 3.0 * rest_ms,
         "busy": max(1.3 * busiest_ms, rest_ms / 8.0),

@@ -10,7 +10,6 @@ import pytest
 
 import prsm_scale as ps
 from prsm_scale.atomic import dumps
-from prsm_scale.capacity import demands
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.faults import behaviours
@@ -155,7 +154,7 @@ def test_where_placements_differ_the_lightest_counts() -> None:
     scenario = Scenario(nodes=10, rate=50.0, byzantine_ratio=0.3, topology="mesh", mesh_degree=3, replicates=4)
     plan = make_plan(scenario)
     each = [
-        max(demands(Place(plan, behaviours(scenario, k, None), 0.0).work).values()) * scenario.proposals_per_ms for k in range(4)
+        max(Place(plan, behaviours(scenario, k, None), 0.0).work.demands.values()) * scenario.proposals_per_ms for k in range(4)
     ]
     assert len(set(each)) > 1
     assert max(least_shares(scenario, 0.0).values()) == min(each)
@@ -168,11 +167,11 @@ def test_no_placement_may_be_overloaded() -> None:
     prober = Prober(Targets(target_ops=100), Scenario(nodes=13, rate=100.0, **settings), 2)
     tight = prober.trial(13, "minimal", 50.0)
     outcome = simulate_scenario(tight.scenario)
-    worst = max(max(demands(work).values()) for work in outcome.works) * tight.scenario.proposals_per_ms
+    worst = max(max(work.demands.values()) for work in outcome.works) * tight.scenario.proposals_per_ms
     assert outcome.row["utilisation"] < MOST < 1.0 < worst
     assert [check.name for check in tight.failing] == ["placements"]
     assert tight.pressure == pytest.approx(worst)
-    over = sum(max(demands(work).values()) * tight.scenario.proposals_per_ms > 1.0 for work in outcome.works)
+    over = sum(max(work.demands.values()) * tight.scenario.proposals_per_ms > 1.0 for work in outcome.works)
     told = f"{over} of {len(outcome.works)} placements of faulty replicas are overloaded, the worst with "
     assert tight.why == f"{told}{100 * worst:.2f}% of saturation"
     (stage,) = ps.plan(target_ops=100, min_nodes=13, max_nodes=13, **settings).stages

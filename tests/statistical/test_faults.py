@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prsm_scale.capacity import demands, work_of
+from prsm_scale.capacity import work_of
 from prsm_scale.config import Scenario
 from prsm_scale.engine import simulate_scenario
 from prsm_scale.faults import behaviours
@@ -287,7 +287,7 @@ def test_floods_take_the_cpu_of_all(flooding, factor):
     more = (work_of(system).cpu_ms - work_of(calm).cpu_ms)[honest]
     expected = sum(commit + (proposal if i == 0 else prepare) for i in flooding) * factor
     assert more == pytest.approx(np.full(len(honest), expected), rel=1e-5)
-    before, after = demands(work_of(calm)), demands(work_of(system))
+    before, after = work_of(calm).demands, work_of(system).demands
     assert after["replica_cpu"] >= (before["replica_cpu"] + expected) * (1 - 1e-6)
     row = simulated(**common, placement=flooding, behaviour="flood", flood_factor=factor, operations=64).row
     assert row["saturation_ops_per_second"] <= 1000.0 / max(after.values()) * (1 + 1e-6)

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from prsm_scale import waiting
+from prsm_scale import engine, waiting
 from prsm_scale.config import Scenario
-from prsm_scale.engine import simulate_scenario
+from prsm_scale.engine import _STARTS, simulate_scenario
 from prsm_scale.faults import behaviours
 from prsm_scale.outcome import FIRST, more_operations
 from prsm_scale.places import Place
@@ -52,7 +52,7 @@ def test_few_operations_where_all_are_too_late():
     at_rest = simulate_scenario(Scenario(**OVERLOADED, rate=0)).row["saturation_ops_per_second"]
     late = Scenario(**OVERLOADED, rate=4.0 * at_rest, precision=5e-5)
     row, patient = simulate_scenario(late).row, simulate_scenario(late.but(operation_timeout_ms=1e9)).row
-    assert row["operations"] == 32 * 20 and patient["operations"] >= 128 * 20
+    assert row["operations"] == 32 * _STARTS[-1] and patient["operations"] >= 128 * _STARTS[-1]
     assert row["success_rate"] == 0.0 and patient["success_rate"] == 1.0
     assert row["saturation_ops_per_second"] == pytest.approx(patient["saturation_ops_per_second"], rel=1e-9)
     assert patient["min_latency_ms"] > late.operation_timeout_ms
@@ -64,8 +64,8 @@ def test_few_operations_where_the_window_keeps_all_too_long():
     most = simulate_scenario(Scenario(**narrow, rate=0)).row["saturation_ops_per_second"]
     row, slower = (simulate_scenario(Scenario(**narrow, rate=factor * most)).row for factor in (6.0, 2.0))
     assert row["bottleneck"] == slower["bottleneck"] == "pipeline_window"
-    assert (row["operations"], row["success_rate"]) == (32 * 20, 0.0)
-    assert slower["operations"] >= FIRST * 20 and slower["success_rate"] > 0.5
+    assert (row["operations"], row["success_rate"]) == (32 * _STARTS[-1], 0.0)
+    assert slower["operations"] >= FIRST * _STARTS[-1] and slower["success_rate"] > 0.5
     assert row["saturation_ops_per_second"] == pytest.approx(slower["saturation_ops_per_second"], rel=0.05)
 
 
@@ -105,7 +105,35 @@ def test_a_percentile_that_few_operations_tell_asks_for_few_more_at_once():
     latency_ms[:4] += 0.5
     cluster, scenario = np.arange(FIRST) // 16, SimpleNamespace(operation_timeout_ms=1e6, precision=0.01)
     operations = SimpleNamespace(latency_ms=latency_ms, waits=np.zeros((FIRST, 2)), lost_ms=np.zeros(FIRST))
-    needed = more_operations(scenario, operations, cluster, np.zeros_like(cluster), False)
+    needed = more_operations(scenario, operations, cluster, np.zeros_like(cluster), False, 10 * FIRST, 10 * FIRST)
     assert FIRST < needed <= 1.6 * FIRST
     latency_ms += 40.0 * (cluster % 2)
-    assert more_operations(scenario, operations, cluster, np.zeros_like(cluster), False) > 1.6 * FIRST
+    assert more_operations(scenario, operations, cluster, np.zeros_like(cluster), False, 10 * FIRST, 10 * FIRST) > 1.6 * FIRST
+
+
+def test_more_is_done_where_that_is_seen_to_suffice():
+    """Up to `reach` where the mean is within it, no more than `most` where it is not."""
+    cluster, scenario = np.arange(FIRST) // 16, SimpleNamespace(operation_timeout_ms=1e6, precision=0.01)
+    latency_ms = 100.0 + 6.0 * np.random.default_rng(1).standard_normal(FIRST // 16)[cluster]
+    operations = SimpleNamespace(latency_ms=latency_ms, waits=np.zeros((FIRST, 2)), lost_ms=np.zeros(FIRST))
+
+    def needed(most, reach):
+        return more_operations(scenario, operations, cluster, np.zeros_like(cluster), True, most, reach)
+
+    enough = needed(10 * FIRST, 10 * FIRST)
+    assert 1.5 * FIRST < enough < 4 * FIRST
+    assert needed(FIRST, enough) == enough == needed(enough, enough)
+    assert needed(FIRST, enough - 2) == FIRST and needed(FIRST + 16, FIRST + 16) == FIRST + 16
+
+
+def test_started_operations_are_bounded(monkeypatch):
+    """Where the window binds there may be many operations, of which each starts less often then."""
+    narrow = {"nodes": 16, "network": "wan", "window": 1, "batch": 1, "duration_s": 30}
+    most = simulate_scenario(Scenario(**narrow, rate=0)).row["saturation_ops_per_second"]
+    scenario = Scenario(**narrow, rate=2.0 * most)
+    every = simulate_scenario(scenario).row
+    monkeypatch.setattr(engine, "_MOST_STARTED", 25 * FIRST)
+    few = simulate_scenario(scenario).row
+    assert every["operations"] == _STARTS[-1] * FIRST and few["operations"] == 20 * FIRST
+    assert few["mean_latency_ms"] == pytest.approx(every["mean_latency_ms"], rel=0.01)
+    assert few["success_rate"] == every["success_rate"]
