@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 
 from prsm_kernels import LANES
 from prsm_kernels.codes import QUEUEING
-from prsm_scale.outcome import Capacity, Operations, join
+from prsm_scale.outcome import COPY, Capacity, Operations, join
 from prsm_scale.places import stride
 from prsm_scale.plans import Plan
-
-COPY = 1 << 20
-"""Added to an operation's number for each further start."""
 
 
 def backlog_ms(scenario: Any, rho: Any, start: Any) -> NDArray[np.float64]:
@@ -56,26 +53,25 @@ def binding_ms(demands: Sequence[Sequence[dict[str, float]]]) -> list[list[float
     return [[max(value for value in demand.values() if np.isfinite(value)) for demand in each] for each in demands]
 
 
-def mean_capacity(
-    scenario: Any, latency_ms: Sequence[NDArray[np.float64]], demands: Sequence[Sequence[dict[str, float]]]
-) -> Capacity:
+def mean_capacity(scenario: Any, parts: Sequence[Operations], demands: Sequence[Sequence[dict[str, float]]]) -> Capacity:
     """What systems can do and have done, on average.
 
     Parameters
     ----------
     scenario : Scenario
-    latency_ms : sequence of ndarray of float64, shape (starts, N)
-        Of the operations of each placement, whose starts find the backlogs of some systems in turn; inf if they never end.
+    parts : sequence of Operations
+        Those of each placement, whose starts find the backlogs of some systems in turn.
     demands : sequence of sequence of dict of str to float
         What a proposal takes of each resource in each of these systems, ms.
     """
     per_ms, resource = scenario.proposals_per_ms, defaultdict[str, float](float)
     most, done, weights = [], [], []
-    for latency, each, bounds in zip(latency_ms, demands, binding_ms(demands), strict=True):
+    for part, each, bounds in zip(parts, demands, binding_ms(demands), strict=True):
+        latency_ms = part.latency_ms.reshape(part.starts, -1)
         for turn, (demand, bound) in enumerate(zip(each, bounds, strict=True)):
-            found = latency[turn :: len(bounds)]
+            found = latency_ms[turn :: len(bounds)]
             ended, in_time = float(np.isfinite(found).mean()), float((found <= scenario.operation_timeout_ms).mean())
-            weights.append(latency.shape[1] / len(bounds))
+            weights.append(found.size / part.starts)
             most.append(0.0 if ended == 0.0 else ended / bound if bound > 0.0 else np.inf)
             # of a growing backlog, what the test's duration leaves unserved is not done
             done.append(per_ms * min(in_time, ended / max(1.0, per_ms * bound)))

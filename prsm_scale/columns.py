@@ -117,7 +117,7 @@ SCENARIO_COLUMNS: tuple[Column, ...] = (
     _text("behaviour", "what they do, with shares where they differ; empty where there are none"),
     _text("primary_policy", "stable or rotating"),
     *_AXES,
-    _integer("operations", "operations simulated and counted, warm-up left out", "int64"),
+    _integer("operations", "operations counted, warm-up left out; above capacity each start of one", "int64"),
     _integer("replicates", "independent replicates the operations came from"),
     _text("version", "version of prsm-scale that wrote the row"),
     _real("operations_per_second", "1/s", "operations that succeeded, at the offered load", better=_HIGHER),
@@ -257,7 +257,7 @@ FIT_COLUMNS: tuple[Column, ...] = (
 OPERATION_COLUMNS: tuple[Column, ...] = (
     _text("scenario_id", "scenario that the operation belongs to"),
     _integer("replicate", "replicate that the operation belongs to"),
-    _integer("operation", "number of the operation inside its replicate", "int64"),
+    _integer("operation", "number of the operation inside its replicate; 2^24 more for each further start of it", "int64"),
     _real("latency_ms", "ms", "client latency; missing where the operation did not succeed"),
     _real("commit_ms", "ms", "commit time; missing where nothing committed"),
     Column("success", "bool", "", "whether the client had its answer within the time-out", False),

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from prsm_kernels import LANES
 from prsm_scale.axes import Engine
-from prsm_scale.backlog import COPY, all_late, backlog_ms, binding_ms, mean_capacity, with_backlog
+from prsm_scale.backlog import all_late, backlog_ms, binding_ms, mean_capacity, with_backlog
 from prsm_scale.batches import Runner, message_cost
 from prsm_scale.capacity import Work, mean_demands
 from prsm_scale.crew import Crew
 from prsm_scale.estimates import mean_latency
 from prsm_scale.failover import failover
 from prsm_scale.faults import behaviours, varies
-from prsm_scale.outcome import FIRST, MOST, Capacity, Operations, Outcome, Progress, as_of, join, more_operations
+from prsm_scale.outcome import COPY, FIRST, MOST, Capacity, Operations, Outcome, Progress, as_of, join, more_operations
 from prsm_scale.places import Place, further_work
 from prsm_scale.plans import Plan, make_plan, relay_centrality
 from prsm_scale.strata import ALL, FEWEST, Stratum, operations_of, places_of, strata_of
@@ -36,14 +36,14 @@ _REACH = 4
 _PLACE_MESSAGES, _PLACE_COSTS = 500_000, 6
 """What making a place takes as long as: so many messages, and so many times those of an operation."""
 _WORKS_MESSAGES, _WORK_COSTS = 430_000_000, 3
-"""What all placements whose work alone is looked at may take as long as, and, in operations, one of them."""
+"""What placements whose work alone is looked at may take as long as, for `replicates` others; in operations, one of them."""
 _PLACES_EACH = (1, 2, 5, 10)
 """Placements of one order of replicas whose backlogs operations may find, at most as many as have each replica faulty once."""
 _TELLING, _LATE = 4, 2
 """Placements whose operations stand for those of others where these travel alike, and where all of them are too late."""
 _STARTS, _MOST_STARTED = (10, 20, 50, 100), 2 * MOST
-"""Times in the test at which each operation is taken to start where a system is offered more than it can do: multiples of the
-placements whose backlogs it may find; and operations to which as many starts are given as do not make more of them."""
+"""Times in the test at which each operation is taken to start where a system is offered more than it can do: as many as do not
+make more operations of them than that, or ten."""
 _GROUPS, _FEW = 8, 4
 """Groups of operations whose starts together are spread evenly over the test: of few at first, of sixteen where more are due."""
 _LONG = 600_000_000
@@ -105,11 +105,11 @@ class _Job:
         self.parts: list[Operations] = []
         self.strata = self._strata()
         self.stratum: list[int] = []
-        # whether a resource is busy beyond its capacity; where a window is, that is known only afterwards
-        self.overloaded, self.together, self.each = False, LANES, LANES
+        # whether a resource is busy beyond its capacity, and how many placements there are first; of a window that is known later
+        self.overloaded, self.first, self.together, self.each = False, 0, LANES, LANES
         self.idle_ms: dict[int, dict[int, float]] = defaultdict(dict)
         self.known_flight_ms: dict[tuple[int, int], float] = {}
-        self.further: dict[int, list[Work]] = defaultdict(list)
+        self.turns, self.further = 1, dict[int, list[Work]]()
         # placements for whose operations those of others stand, and what that leaves uncertain of mean latency
         self.told: dict[int, int] = {}
         self.shared = (0.0, 1.0)
@@ -225,10 +225,11 @@ class _Job:
             return
         self._make_first_places(max(scenario.replicates, FEWEST * len(self.strata)))
         share = np.array([one.share for one in self.strata])
-        each = np.bincount(self.stratum) / share
+        number = np.bincount(self.stratum)
         cost = message_cost(self.places[0].bare)
-        if self.per_ms * max(mean_demands(self.works, 1.0 / each[self.stratum]).values()) >= 1.0:
-            self._above_capacity(cost, int(LANES * each.min()))
+        if self.per_ms * max(mean_demands(self.works, (share / number)[self.stratum]).values()) >= 1.0:
+            # of a rare stratum at least one for each of its placements
+            self._above_capacity(cost, int(max(LANES * (number / share).min(), math.ceil(((number + 1) / share).max()))))
             return
         if not self.varied and self._window_too_narrow():
             return
@@ -240,19 +241,19 @@ class _Job:
 
     def _most(self, cost: int, effort: int = 1) -> int:
         """Operations that are simulated at most for the sake of precision, where so many times as much may be done for it."""
-        most = min(MOST, effort * MOST_MESSAGES // cost)
+        messages, least, places = (_LONG, self.done, self.first) if self.overloaded else (MOST_MESSAGES, FIRST, _MOST_PLACES)
+        most = min(MOST, effort * messages // cost)
         if self.varied:
-            places = effort * _PLACES_MESSAGES // (_PLACE_MESSAGES + (_PLACE_COSTS + LANES) * cost)
-            most = min(most, LANES * max(_MOST_PLACES, places))
-        return max(FIRST, most)
+            each = self.turns * _PLACE_MESSAGES + (_PLACE_COSTS + (self.turns - 1) * _WORK_COSTS + LANES) * cost
+            most = min(most, LANES * max(places, effort * _PLACES_MESSAGES // each))
+        return max(least, most)
 
     def _due(self, most: int, reach: int) -> int:
-        """Further operations that precision asks for, by what those simulated show; for `most` and `reach` see there."""
-        parts, starts = self._started(binding_ms(self._demands()))
-        operations = join(parts)
+        """Further operations that precision asks for, by what those simulated show; of all as in `more_operations`."""
+        operations = join(self._started(self._demands()))
+        starts, alike = operations.starts, not self.varied and operations.starts == 1
         limits = starts * most, starts * max(most, reach)
-        needed = more_operations(self.plan.scenario, operations, *self.groups(operations), not self.varied, *limits)
-        return -(-needed // starts) - self.done
+        return -(-more_operations(self.plan.scenario, operations, *self.groups(operations), alike, *limits) // starts) - self.done
 
     def _window_too_narrow(self) -> bool:
         """Whether a few operations tell that the window keeps all of them waiting for too long."""
@@ -268,29 +269,27 @@ class _Job:
 
         A backlog grows for as long as the test lasts, and with it latency.
         """
-        told, reach = dict[int, int](), _LONG // cost
-        self.overloaded, self.together = True, _FEW
+        told, self.overloaded, self.together, self.first = dict[int, int](), True, _FEW, len(self.places)
         if self.varied:
             told = self._stand_ins()
             self.told |= told
+            self.turns = self._turns(cost)
+            enough = bool(told)
         else:
             count = _GROUPS * _FEW
-        if told or (not self.varied and (reach < _GROUPS * LANES or all_late(self.plan.scenario, self.works[0].busiest_ms))):
-            reach = 0
+            enough = _LONG // cost < _GROUPS * LANES or all_late(self.plan.scenario, self.works[0].busiest_ms)
         while count > 0:
             self.tick(0, self.done + count)
             self.extend(count)
-            if self.varied:
-                self._look_further(cost)
-            count = LANES * math.ceil(self._due(self.done, reach) / LANES)
+            self._look_further()
+            count = 0 if enough else LANES * math.ceil(self._due(self._most(cost), self._most(cost, _REACH)) / LANES)
             if count > 0 and self.together == _FEW and not self.varied:
                 # groups of sixteen have waits of all strata each, and tell more surely how uncertain the mean is
                 self.together, count = LANES, _GROUPS * LANES - self.done
         if told:
             alike = join([self.parts[k] for k in sorted(set(told.values()))])
             ended = np.isfinite(alike.latency_ms)
-            if ended.all():
-                self.shared = mean_latency(alike, ended, alike.replicate.astype(np.int64))[1:]
+            self.shared = mean_latency(alike, ended, alike.replicate.astype(np.int64))[1:] if ended.sum() > 1 else self.shared
 
     def _stand_ins(self) -> dict[int, int]:
         """Placements for whose operations those of others stand, and these, of placements under which operations commit.
@@ -309,24 +308,28 @@ class _Job:
             return {}
         return {k: served[at % few] for at, k in enumerate(served) if at >= few}
 
-    def _look_further(self, cost: int) -> None:
+    def _turns(self, cost: int) -> int:
+        """Placements of each order of replicas whose backlogs operations find, as many as costs allow, whatever they show.
+
+        To go on where they differ would favour what differs.
+        """
+        scenario, served = self.plan.scenario, [k for k, place in enumerate(self.places) if place.serving.size]
+        if self.places[0].rotates or not served or all_late(scenario, min(self.works[k].busiest_ms for k in served)):
+            return 1
+        most = 1 + _WORKS_MESSAGES // (len(served) * (_PLACE_MESSAGES + _WORK_COSTS * cost))
+        return max(many for many in _PLACES_EACH if many <= min(most, scenario.nodes // scenario.byzantine_count))
+
+    def _look_further(self) -> None:
         """Let the operations of each placement find the backlog of others, too, which latency depends on most.
 
-        It follows from the work of a proposal alone, which is known at a fraction of the cost. As many are looked at as costs
-        allow, whatever they show: to go on where they differ would favour what differs. Turns of the same order of replicas
-        have each among the faulty ones about equally often, so that their mean varies less than that of as many others.
+        It follows from the work of a proposal alone, which is known at a fraction of the cost. Turns of the same order of
+        replicas have each among the faulty ones about equally often, so that their mean varies less than that of as many others.
         """
         served = [k for k, part in enumerate(self.parts) if k not in self.further and np.isfinite(part.latency_ms).any()]
-        if self.places[0].rotates or not served or all_late(self.plan.scenario, min(self.works[k].busiest_ms for k in served)):
-            return
-        most = 1 + _WORKS_MESSAGES // (len(served) * (_PLACE_MESSAGES + _WORK_COSTS * cost))
-        most = min(most, self.plan.scenario.nodes // self.plan.scenario.byzantine_count)
-        each = max(many for many in _PLACES_EACH if many <= most)
-        turns = [(k, turn / each) for turn in range(1, each) for k in served]
-        works = self.runner.crew.each(lambda one: further_work(self.plan, self._behaviour(*one)), turns)
+        turns = [(k, turn / self.turns) for k in served for turn in range(1, self.turns)]
+        works = iter(self.runner.crew.each(lambda one: further_work(self.plan, self._behaviour(*one)), turns))
         # whether anything is answered is for the placements that are simulated to tell
-        for (k, _), work in zip(turns, works, strict=True):
-            self.further[k] += [work] if work is not None else []
+        self.further |= {k: [work for _ in range(1, self.turns) if (work := next(works)) is not None] for k in served}
 
     def _first(self, cost: int) -> int:
         """Operations simulated at first: where primaries rotate, so many that each start is among them, if that is possible."""
@@ -372,24 +375,22 @@ class _Job:
         parts, window = self.parts if self.varied else [join(self.parts)], self.plan.scenario.window
         found = []
         for k, part in enumerate(parts):
-            known = [work.demands for work in (self.places[k].work, *self.further[k])]
+            known = [work.demands for work in (self.places[k].work, *self.further.get(k, ()))]
             flight_ms = self._flight_ms(k, part, min(max(demand.values()) for demand in known))
             found.append([{**demand, "pipeline_window": flight_ms / window} for demand in known])
         return found
 
-    def _started(self, bounds: list[list[float]]) -> tuple[list[Operations], int]:
-        """Operations of each placement with the backlogs that they find where a proposal takes so long; how often each starts."""
-        parts = self.parts if self.varied else [join(self.parts)]
+    def _started(self, demands: list[list[dict[str, float]]]) -> list[Operations]:
+        """Operations of each placement, started as often as it takes, with the backlogs that they find where demands are such."""
+        parts, bounds = self.parts if self.varied else [join(self.parts)], binding_ms(demands)
         mean = np.average([np.mean(each) for each in bounds], weights=self.weights)
         overloaded = self.overloaded or (self.plan.scenario.operations is None and self.per_ms * mean > 1.0)
         starts = max((one for one in _STARTS if one * self.done <= _MOST_STARTED), default=_STARTS[0]) if overloaded else 1
-        started = zip(parts, bounds, strict=True)
-        return [
-            with_backlog(self.plan, part, self.per_ms * np.array(each), starts, self.together) for part, each in started
-        ], starts
+        rho = [self.per_ms * np.array(each) for each in bounds]
+        return [with_backlog(self.plan, part, busy, starts, self.together) for part, busy in zip(parts, rho, strict=True)]
 
     def capacity(self) -> tuple[Capacity, Operations]:
         """What the systems can do, on average, and the operations with the backlog of a system that is offered more."""
-        found = self._demands()
-        parts, starts = self._started(binding_ms(found))
-        return mean_capacity(self.plan.scenario, [part.latency_ms.reshape(starts, -1) for part in parts], found), join(parts)
+        demands = self._demands()
+        parts = self._started(demands)
+        return mean_capacity(self.plan.scenario, parts, demands), join(parts)

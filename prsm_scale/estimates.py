@@ -18,16 +18,17 @@ _WAITING = 20
 """Operations that have waited behind others, from which on these tell what a wait adds to latency."""
 
 
-def mean_and_error(values: Vector, cluster: Groups, stratum: Groups | None = None) -> tuple[float, float, float]:
+def mean_and_error(
+    values: Vector, cluster: Groups, stratum: Groups | None = None, alike: Groups | None = None
+) -> tuple[float, float, float]:
     """Mean, its standard error from independent clusters of values, and the number of clusters that tells it.
 
     The ratio estimator for clusters of unequal size (Cochran, Sampling Techniques, section 9A.1); of fewer than eight clusters,
-    the error of independent values if that is larger. Where clusters are drawn from strata, whose numbers of values are in
-    proportion to them, only the spread within strata counts, and as many clusters as Satterthwaite's degrees of freedom
-    (section 5.4), and one; a cluster that is alone in its stratum counts as one of all.
+    the error of independent values, or groups of them that are `alike`, if that is larger. Where clusters are drawn from strata,
+    whose numbers of values are in proportion to them, only the spread within strata counts, and as many clusters as
+    Satterthwaite's degrees of freedom (section 5.4), and one; a cluster that is alone in its stratum counts as one of all.
     """
     mean = float(values.mean())
-    alone = float(values.std(ddof=1)) / math.sqrt(values.size) if values.size > 1 else 0.0
     _, first, group = np.unique(cluster, return_index=True, return_inverse=True)
     _, of = np.unique(np.zeros_like(first) if stratum is None else stratum[first], return_inverse=True)
     count = np.bincount(of)
@@ -36,7 +37,10 @@ def mean_and_error(values: Vector, cluster: Groups, stratum: Groups | None = Non
     parts = np.bincount(of, totals**2) * count / np.maximum(count - 1, 1)
     error = math.sqrt(parts.sum()) / values.size
     freedom = _freedom(parts, (count - 1).astype(np.float64)) if error > 0.0 else first.size - 1.0
-    return mean, error if first.size >= 8 else max(error, alone), 1.0 + freedom
+    if first.size < 8:
+        apart = values - mean if alike is None else np.bincount(np.unique(alike, return_inverse=True)[1], values - mean)
+        error = max(error, float(np.linalg.norm(apart)) * math.sqrt(apart.size / max(apart.size - 1, 1)) / values.size)
+    return mean, error, 1.0 + freedom
 
 
 def mean_latency(
@@ -47,19 +51,23 @@ def mean_latency(
     What is rare and long, and known on average, counts as that, since a few operations hold too much of it, or none: waits behind
     other operations, by linear regression on those drawn (Cochran, Sampling Techniques, section 7.1), if enough have waited to
     tell what they add; and, where all have ended, the time that requests lose to retransmission, which all that follows adds to.
-    Where some have not ended, which may be those that waited for long, regression tells no more if they are few.
+    Where some have not ended, which may be those that waited for long, regression counts if it tells the mean more surely.
     """
-    latency, waits = operations.latency_ms, operations.waits
-    known = np.count_nonzero(waits > -1.0, axis=0).min() >= _WAITING and waits.any()
+    waits, alike = operations.waits, operations.alike
+    known = np.count_nonzero(waits > -1.0, axis=0).min() >= _WAITING * operations.starts and waits.any()
     if ended.all():
-        latency = latency - operations.lost_ms
-        return mean_and_error(_at_mean_waits(latency, waits, cluster) if known else latency, cluster, stratum)
-    found = mean_and_error(latency[ended], cluster[ended], None if stratum is None else stratum[ended])
-    if not known:
-        return found
-    # a ratio: what operations that end have more than the mean is 0 in sum over all, of which waits are known on average
-    more = np.where(ended, latency - found[0], 0.0) * (ended.size / np.count_nonzero(ended))
-    return min(found, mean_and_error(found[0] + _at_mean_waits(more, waits, cluster), cluster, stratum), key=lambda one: one[1])
+        values = operations.latency_ms - operations.lost_ms
+        return mean_and_error(_at_mean_waits(values, waits, cluster) if known else values, cluster, stratum, alike)
+    # a ratio of sums over all operations, but for clusters without any that ended, which tell nothing
+    latency, mean = operations.latency_ms, operations.latency_ms[ended].mean()
+    _, group = np.unique(cluster, return_inverse=True)
+    told = (np.bincount(group, ended) > 0)[group]
+    values = mean + np.where(ended, latency - mean, 0.0)[told] * (np.count_nonzero(told) / np.count_nonzero(ended))
+    cluster, stratum, alike = cluster[told], *(None if groups is None else groups[told] for groups in (stratum, alike))
+    found = [mean_and_error(values, cluster, stratum, alike)]
+    if known:
+        found.append(mean_and_error(_at_mean_waits(values, waits[told], cluster), cluster, stratum, alike))
+    return min(found, key=lambda one: half_width(*one[1:]))
 
 
 def _at_mean_waits(values: Vector, waits: Vector, cluster: Groups) -> Vector:
@@ -107,14 +115,15 @@ def effective_size(values: Vector, cluster: Groups, stratum: Groups, q: float, h
     return float(values.size) if error <= 0.0 else min(float(values.size), share * (1.0 - share) / error**2)
 
 
-def effective_trials(ended: NDArray[np.bool_], cluster: Groups, stratum: Groups | None = None) -> float:
+def effective_trials(ended: NDArray[np.bool_], cluster: Groups, stratum: Groups | None = None, copies: int = 1) -> float:
     """Independent trials that so many successes and failures are worth, by how much their share varies between clusters.
 
-    Where all clusters are alike inside and differ, success is decided for each as a whole: as many trials as clusters.
+    Where all clusters are alike inside and differ, success is decided for each as a whole: as many trials as clusters. Where
+    nothing varies, `copies` are one trial.
     """
     share, error, _ = mean_and_error(ended.astype(np.float64), cluster, stratum)
     if share in (0.0, 1.0) or error <= 0.0:
-        return float(ended.size)
+        return ended.size / copies
     return float(min(ended.size, max(np.unique(cluster).size, share * (1.0 - share) / error**2)))
 
 

@@ -131,7 +131,7 @@ def scenario_row(outcome: Outcome) -> dict[str, Any]:
     operations, scenario = outcome.operations, outcome.scenario
     ended = operations.latency_ms <= scenario.operation_timeout_ms
     successes, trials = int(ended.sum()), ended.size
-    worth = effective_trials(ended, outcome.clusters, outcome.strata)
+    worth = effective_trials(ended, outcome.clusters, outcome.strata, outcome.operations.starts)
     low, high = wilson(worth * successes / trials, worth)
     row = _identity(scenario) | {
         "operations": trials,

@@ -27,6 +27,10 @@ _STEP = 1.3
 """How far it grows at once for the 99th percentile, of which the few operations beyond it give but a rough idea."""
 
 
+COPY = 1 << 24
+"""Added to an operation's number for each further start."""
+
+
 class Progress(Protocol):
     """What is called as work gets done, from any thread."""
 
@@ -78,6 +82,16 @@ class Operations:
     violated: NDArray[np.bool_]
     waits: NDArray[np.float64]
     lost_ms: NDArray[np.float64]
+
+    @property
+    def starts(self) -> int:
+        """How often each of them starts, one after another in the arrays."""
+        return int(self.operation.max(initial=0)) // COPY + 1
+
+    @property
+    def alike(self) -> NDArray[np.int64] | None:
+        """Number that the starts of an operation have alike; None where each starts once."""
+        return None if self.starts == 1 else self.replicate.astype(np.int64) << 32 | self.operation % COPY
 
     @property
     def mean_flight_ms(self) -> float:
@@ -154,8 +168,8 @@ class Outcome:
 
     @property
     def homogeneous(self) -> bool:
-        """Whether clusters of operations are alike, and operations of a cluster independent: no placements, no shared queues."""
-        return len(self.systems) == 1 and self.scenario.engine == Engine.ROUNDS
+        """Whether clusters of operations are alike, and operations of a cluster independent: no placements, queues or copies."""
+        return len(self.systems) == 1 and self.scenario.engine == Engine.ROUNDS and self.operations.starts == 1
 
     @property
     def weights(self) -> NDArray[np.float64]:

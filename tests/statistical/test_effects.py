@@ -12,6 +12,7 @@ from prsm_kernels.codes import AMONG_REPLICAS
 from prsm_scale.capacity import work_of
 from prsm_scale.config import Scenario
 from prsm_scale.engine import _STARTS, simulate_scenario
+from prsm_scale.estimates import wilson
 from prsm_scale.protocols import proposal_bytes, reply_bytes, request_bytes, vote_bytes
 from prsm_scale.resources import auth_costs, message_costs, size_inputs
 from tests.support import FREE, IDEAL, INF, run_system, system_of
@@ -321,6 +322,18 @@ def test_few_operations_tell_the_latency_above_capacity(precision, operations, t
     half = (few.row["mean_latency_high_ms"] - few.row["mean_latency_low_ms"]) / 2
     assert half < 0.01 * few.row["mean_latency_ms"]
     assert few.row["mean_latency_ms"] == pytest.approx(many.row["mean_latency_ms"], abs=4 * half)
+
+
+def test_above_capacity_starts_of_an_operation_tell_no_percentile_where_nothing_piles_up():
+    """Then more operations are simulated; of those that succeed each counts once. Seen to fail with 32 operations for both."""
+    settings = dict(nodes=7, network="lan", window=10**6)
+    most = simulated(**settings, rate=0.01).row["saturation_ops_per_second"]
+    barely, far = (simulated(**settings, rate=over * most) for over in (1.0005, 1.5))
+    assert far.operations.alike.size == far.row["operations"] == 32 * _STARTS[-1] and not far.homogeneous
+    assert np.unique(far.operations.alike).size == 32 < 128 < np.unique(barely.operations.alike).size
+    assert barely.row["p99_latency_high_ms"] is not None
+    patient = simulated(**settings, rate=1.5 * most, operation_timeout_ms=1e9).row
+    assert patient["success_low"] == pytest.approx(wilson(32, 32)[0])
 
 
 def test_below_capacity_what_is_offered_is_done():

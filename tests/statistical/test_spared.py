@@ -104,7 +104,7 @@ def test_a_percentile_that_few_operations_tell_asks_for_few_more_at_once():
     latency_ms = 100.0 + np.arange(FIRST) % 7 / 100.0
     latency_ms[:4] += 0.5
     cluster, scenario = np.arange(FIRST) // 16, SimpleNamespace(operation_timeout_ms=1e6, precision=0.01)
-    operations = SimpleNamespace(latency_ms=latency_ms, waits=np.zeros((FIRST, 2)), lost_ms=np.zeros(FIRST))
+    operations = SimpleNamespace(latency_ms=latency_ms, waits=np.zeros((FIRST, 2)), lost_ms=np.zeros(FIRST), starts=1, alike=None)
     needed = more_operations(scenario, operations, cluster, np.zeros_like(cluster), False, 10 * FIRST, 10 * FIRST)
     assert FIRST < needed <= 1.6 * FIRST
     latency_ms += 40.0 * (cluster % 2)
@@ -115,7 +115,7 @@ def test_more_is_done_where_that_is_seen_to_suffice():
     """Up to `reach` where the mean is within it, no more than `most` where it is not."""
     cluster, scenario = np.arange(FIRST) // 16, SimpleNamespace(operation_timeout_ms=1e6, precision=0.01)
     latency_ms = 100.0 + 6.0 * np.random.default_rng(1).standard_normal(FIRST // 16)[cluster]
-    operations = SimpleNamespace(latency_ms=latency_ms, waits=np.zeros((FIRST, 2)), lost_ms=np.zeros(FIRST))
+    operations = SimpleNamespace(latency_ms=latency_ms, waits=np.zeros((FIRST, 2)), lost_ms=np.zeros(FIRST), starts=1, alike=None)
 
     def needed(most, reach):
         return more_operations(scenario, operations, cluster, np.zeros_like(cluster), True, most, reach)

@@ -294,6 +294,26 @@ def test_operations_find_the_backlogs_of_all_placements_where_most_have_none(ove
     )
 
 
+def test_rare_leaders_have_operations_above_capacity():
+    """One of a hundred leads slowly: both placements of it have some. Seen to fail with operations as for the others alone."""
+    rare = Scenario(nodes=100, network="lan", byzantine_ratio=0.01, behaviour="delay", rate=5000, operation_timeout_ms=1e9)
+    outcome = engine.simulate_scenario(rare)
+    assert len(strata_of(outcome.plan, FIRST)) == 2
+    slow = np.unique(outcome.operations.replicate[outcome.strata == 1])
+    assert slow.size >= 2 and np.mean(outcome.strata == 1) == pytest.approx(0.01, abs=0.005)
+
+
+@pytest.mark.parametrize("transport", ["stream", "datagram"])
+def test_what_stand_ins_leave_uncertain_is_told_where_some_operations_never_end(transport):
+    """Datagrams are lost for good. Seen to fail where all have to end."""
+    lossy = Scenario(
+        nodes=16, network="lan", topology="fully_connected", dissemination="direct", byzantine_ratio=0.2, loss=0.02,
+        transport=transport, rate=1e5,
+    )  # fmt: skip
+    outcome = engine.simulate_scenario(lossy)
+    assert outcome.shared[0] > 0.0 and outcome.shared[1] == 4
+
+
 def test_window_of_a_placement_is_that_of_an_idle_system(overloaded):
     """Latency is no more than the backlog of the busiest resource and a few seconds. Seen to fail by a factor of three."""
     scenario, many = overloaded
