@@ -252,7 +252,7 @@ class _Job:
         """Further operations that precision asks for, by what those simulated show; of all as in `more_operations`."""
         operations = join(self._started(self._demands()))
         starts, alike = operations.starts, not self.varied and operations.starts == 1
-        limits = starts * most, starts * max(most, reach)
+        limits = starts * most, starts * reach
         return -(-more_operations(self.plan.scenario, operations, *self.groups(operations), alike, *limits) // starts) - self.done
 
     def _window_too_narrow(self) -> bool:
