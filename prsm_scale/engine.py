@@ -104,9 +104,10 @@ class _Job:
         self.places: list[Place] = []
         self.parts: list[Operations] = []
         self.strata = self._strata()
+        self.fewest = max(plan.scenario.replicates, FEWEST * len(self.strata))
         self.stratum: list[int] = []
-        # whether a resource is busy beyond its capacity, and how many placements there are first; of a window that is known later
-        self.overloaded, self.first, self.together, self.each = False, 0, LANES, LANES
+        # whether a resource is busy beyond its capacity; of a window that is known only afterwards
+        self.overloaded, self.together, self.each = False, LANES, LANES
         self.idle_ms: dict[int, dict[int, float]] = defaultdict(dict)
         self.known_flight_ms: dict[tuple[int, int], float] = {}
         self.turns, self.further = 1, dict[int, list[Work]]()
@@ -223,7 +224,7 @@ class _Job:
             self.tick(0, count)
             self.extend(count)
             return
-        self._make_first_places(max(scenario.replicates, FEWEST * len(self.strata)))
+        self._make_first_places(self.fewest)
         share = np.array([one.share for one in self.strata])
         number = np.bincount(self.stratum)
         cost = message_cost(self.places[0].bare)
@@ -241,7 +242,7 @@ class _Job:
 
     def _most(self, cost: int, effort: int = 1) -> int:
         """Operations that are simulated at most for the sake of precision, where so many times as much may be done for it."""
-        messages, least, places = (_LONG, self.done, self.first) if self.overloaded else (MOST_MESSAGES, FIRST, _MOST_PLACES)
+        messages, least, places = (_LONG, self.done, self.fewest) if self.overloaded else (MOST_MESSAGES, FIRST, _MOST_PLACES)
         most = min(MOST, effort * messages // cost)
         if self.varied:
             each = self.turns * _PLACE_MESSAGES + (_PLACE_COSTS + (self.turns - 1) * _WORK_COSTS + LANES) * cost
@@ -250,7 +251,7 @@ class _Job:
 
     def _due(self, most: int, reach: int) -> int:
         """Further operations that precision asks for, by what those simulated show; of all as in `more_operations`."""
-        operations = join(self._started(self._demands()))
+        operations = join(self._loaded()[0])
         starts, alike = operations.starts, not self.varied and operations.starts == 1
         limits = starts * most, starts * reach
         return -(-more_operations(self.plan.scenario, operations, *self.groups(operations), alike, *limits) // starts) - self.done
@@ -269,7 +270,7 @@ class _Job:
 
         A backlog grows for as long as the test lasts, and with it latency.
         """
-        told, self.overloaded, self.together, self.first = dict[int, int](), True, _FEW, len(self.places)
+        told, self.overloaded, self.together = dict[int, int](), True, _FEW
         if self.varied:
             told = self._stand_ins()
             self.told |= told
@@ -370,27 +371,29 @@ class _Job:
             known[place] = idle
         return idle
 
-    def _demands(self) -> list[list[dict[str, float]]]:
-        """What a proposal takes of each resource and the window in placements, and in those whose backlogs operations find."""
-        parts, window = self.parts if self.varied else [join(self.parts)], self.plan.scenario.window
-        found = []
-        for k, part in enumerate(parts):
-            known = [work.demands for work in (self.places[k].work, *self.further.get(k, ()))]
-            flight_ms = self._flight_ms(k, part, min(max(demand.values()) for demand in known))
-            found.append([{**demand, "pipeline_window": flight_ms / window} for demand in known])
-        return found
+    def _loaded(self) -> tuple[list[Operations], list[list[dict[str, float]]]]:
+        """Operations of each placement, started as often as it takes, with the backlogs of the systems that they find in turn.
 
-    def _started(self, demands: list[list[dict[str, float]]]) -> list[Operations]:
-        """Operations of each placement, started as often as it takes, with the backlogs that they find where demands are such."""
-        parts, bounds = self.parts if self.varied else [join(self.parts)], binding_ms(demands)
+        Returns
+        -------
+        (list of Operations, list of list of dict of str to float)
+            And what a proposal takes of each resource and of the window in each of these systems.
+        """
+        scenario, parts = self.plan.scenario, self.parts if self.varied else [join(self.parts)]
+        demands = []
+        for k, part in enumerate(parts):
+            works = [self.places[k].work, *self.further.get(k, ())]
+            flight_ms = self._flight_ms(k, part, min(work.busiest_ms for work in works))
+            demands.append([{**work.demands, "pipeline_window": flight_ms / scenario.window} for work in works])
+        bounds = binding_ms(demands)
         mean = np.average([np.mean(each) for each in bounds], weights=self.weights)
-        overloaded = self.overloaded or (self.plan.scenario.operations is None and self.per_ms * mean > 1.0)
+        overloaded = self.overloaded or (scenario.operations is None and self.per_ms * mean > 1.0)
         starts = max((one for one in _STARTS if one * self.done <= _MOST_STARTED), default=_STARTS[0]) if overloaded else 1
         rho = [self.per_ms * np.array(each) for each in bounds]
-        return [with_backlog(self.plan, part, busy, starts, self.together) for part, busy in zip(parts, rho, strict=True)]
+        started = [with_backlog(self.plan, part, busy, starts, self.together) for part, busy in zip(parts, rho, strict=True)]
+        return started, demands
 
     def capacity(self) -> tuple[Capacity, Operations]:
         """What the systems can do, on average, and the operations with the backlog of a system that is offered more."""
-        demands = self._demands()
-        parts = self._started(demands)
+        parts, demands = self._loaded()
         return mean_capacity(self.plan.scenario, parts, demands), join(parts)

@@ -111,7 +111,7 @@ class _Job:
         latency_ms = float(np.min(idle.operations(alone).latency_ms))
         if not math.isfinite(latency_ms):
             return 0.0
-        busiest_ms = max(mean_demands([_measured_work(idle, alone)]).values())
+        busiest_ms = _measured_work(idle, alone).busiest_ms
         held = latency_ms / busiest_ms if busiest_ms > 0.0 else math.inf
         clients = int(min(2.0 * window, _SATURATING * held + 8.0))
         run = EventRun(system, replicate, warmup=2 * clients, clients=clients).settle()

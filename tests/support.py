@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -55,3 +56,10 @@ def from_primary_ms(system: System) -> np.ndarray:
     if paths.kind == DIRECT:
         return paths.base_ms.reshape(n, n)[:, system.primary]
     return system.network.distance_ms.reshape(n, n)[system.primary]
+
+
+def operations(latency_ms: np.ndarray, waits: np.ndarray | None = None, lost_ms: float = 0.0, starts: int = 1) -> Any:
+    """What estimates read of operations, each of its own; none has waited by default."""
+    waits = np.zeros((latency_ms.size, 2)) if waits is None else waits
+    lost = np.full(latency_ms.size, lost_ms)
+    return SimpleNamespace(latency_ms=latency_ms, waits=waits, lost_ms=lost, starts=starts, alike=None)

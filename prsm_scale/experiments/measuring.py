@@ -170,7 +170,7 @@ def _place_capacity(outcome: Outcome, place: int) -> float:
     finite = flight[np.isfinite(flight)]
     if not finite.size:
         return 0.0
-    busiest = max(*outcome.works[place].demands.values(), float(finite.mean()) / outcome.scenario.window)
+    busiest = max(outcome.works[place].busiest_ms, float(finite.mean()) / outcome.scenario.window)
     return finite.size / flight.size / busiest if busiest > 0.0 else math.inf
 
 

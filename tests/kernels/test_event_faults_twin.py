@@ -112,7 +112,7 @@ def settled(case: dict[str, Any]) -> Settled:
     rest_ms = timing_of(system.plan.scenario).latency_ms
     timeout_ms = float(f"{patience * rest_ms:.4g}")
     case |= {"view_timeout_ms": timeout_ms, "client_timeout_ms": timeout_ms * client, "operation_timeout_ms": timeout_ms * tries}
-    busiest_ms = max(work_of(system).demands.values())
+    busiest_ms = work_of(system).busiest_ms
     gap_ms = {"idle": 3.0 * rest_ms, "busy": max(2.0 * busiest_ms, rest_ms / 4.0)}
     if load == "closed":
         return Settled(case | {"clients": 3}, rest_ms)

@@ -144,7 +144,7 @@ def resolved(case: dict[str, Any]) -> dict[str, Any]:
     system = prepare(case | {"rate": 0.0})
     ended = [o.latency_ms for o in twin.simulate(load_of(system), 1, 5) if o.latency_ms < INF]
     rest_ms = median(ended) if ended else 500.0
-    busiest_ms = max(work_of(system).demands.values())
+    busiest_ms = work_of(system).busiest_ms
     gap_ms = {
         "idle": 3.0 * rest_ms,
         "busy": max(1.3 * busiest_ms, rest_ms / 8.0),

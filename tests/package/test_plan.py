@@ -153,9 +153,7 @@ def test_work_alone_gives_the_shares_that_a_simulation_gives() -> None:
 def test_where_placements_differ_the_lightest_counts() -> None:
     scenario = Scenario(nodes=10, rate=50.0, byzantine_ratio=0.3, topology="mesh", mesh_degree=3, replicates=4)
     plan = make_plan(scenario)
-    each = [
-        max(Place(plan, behaviours(scenario, k, None), 0.0).work.demands.values()) * scenario.proposals_per_ms for k in range(4)
-    ]
+    each = [Place(plan, behaviours(scenario, k, None), 0.0).work.busiest_ms * scenario.proposals_per_ms for k in range(4)]
     assert len(set(each)) > 1
     assert max(least_shares(scenario, 0.0).values()) == min(each)
     assert max(least_shares(scenario, 1.0).values()) == each[0]
@@ -167,11 +165,11 @@ def test_no_placement_may_be_overloaded() -> None:
     prober = Prober(Targets(target_ops=100), Scenario(nodes=13, rate=100.0, **settings), 2)
     tight = prober.trial(13, "minimal", 50.0)
     outcome = simulate_scenario(tight.scenario)
-    worst = max(max(work.demands.values()) for work in outcome.works) * tight.scenario.proposals_per_ms
+    worst = max(work.busiest_ms for work in outcome.works) * tight.scenario.proposals_per_ms
     assert outcome.row["utilisation"] < MOST < 1.0 < worst
     assert [check.name for check in tight.failing] == ["placements"]
     assert tight.pressure == pytest.approx(worst)
-    over = sum(max(work.demands.values()) * tight.scenario.proposals_per_ms > 1.0 for work in outcome.works)
+    over = sum(work.busiest_ms * tight.scenario.proposals_per_ms > 1.0 for work in outcome.works)
     told = f"{over} of {len(outcome.works)} placements of faulty replicas are overloaded, the worst with "
     assert tight.why == f"{told}{100 * worst:.2f}% of saturation"
     (stage,) = ps.plan(target_ops=100, min_nodes=13, max_nodes=13, **settings).stages

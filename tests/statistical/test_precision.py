@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from prsm_scale.estimates import half_width, mean_and_error, mean_latency
 from prsm_scale.plans import make_plan
 from prsm_scale.protocols import PBFT
 from prsm_scale.system import System, build_system
-from tests.support import from_primary_ms, run_system, system_of
+from tests.support import from_primary_ms, operations, run_system, system_of
 
 SIGMAS = 4.5
 
@@ -116,12 +115,6 @@ def test_losses_of_requests_are_left_where_not_all_follows_them() -> None:
     failing, number = build_system(plan, 0, first=0), np.arange(16, dtype=np.uint32)
     told = Runner(Crew(1)).run(failing, np.zeros(16, np.uint32), number, lambda *_: None)
     assert failing.rounds.proposal > 1 and not told.lost_ms.any()
-
-
-def operations(latency_ms: np.ndarray, waits: np.ndarray, lost_ms: float = 0.0, starts: int = 1) -> Any:
-    return SimpleNamespace(
-        latency_ms=latency_ms, waits=waits, lost_ms=np.full(latency_ms.size, lost_ms), starts=starts, alike=None
-    )
 
 
 def test_mean_is_that_at_waits_of_the_mean_length() -> None:

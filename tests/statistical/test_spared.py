@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from prsm_scale.outcome import FIRST, more_operations
 from prsm_scale.places import Place
 from prsm_scale.plans import make_plan
 from prsm_scale.views import Course
+from tests.support import operations
 
 FAILING = {"nodes": 16, "network": "lan", "byzantine_ratio": 0.3, "behaviour": "silent:0.7,equivocate:0.3", "rate": 1}
 OVERLOADED = {"nodes": 40, "network": "wan", "profile": "minimal", "warmup_s": 30, "duration_s": 30}
@@ -99,31 +101,29 @@ def test_waits_without_a_look_are_those_with_one(monkeypatch):
     assert 100 < spared < 350
 
 
+def needed(latency_ms, most=10 * FIRST, reach=10 * FIRST, homogeneous=False):
+    """Operations that a mean within 1 % asks for, of which sixteen are a cluster."""
+    cluster, scenario = np.arange(FIRST) // 16, SimpleNamespace(operation_timeout_ms=1e6, precision=0.01)
+    return more_operations(scenario, operations(latency_ms), cluster, np.zeros_like(cluster), homogeneous, most, reach)
+
+
 def test_a_percentile_that_few_operations_tell_asks_for_few_more_at_once():
     """Two placements hold all of the slowest; the mean is precise."""
     latency_ms = 100.0 + np.arange(FIRST) % 7 / 100.0
     latency_ms[:4] += 0.5
-    cluster, scenario = np.arange(FIRST) // 16, SimpleNamespace(operation_timeout_ms=1e6, precision=0.01)
-    operations = SimpleNamespace(latency_ms=latency_ms, waits=np.zeros((FIRST, 2)), lost_ms=np.zeros(FIRST), starts=1, alike=None)
-    needed = more_operations(scenario, operations, cluster, np.zeros_like(cluster), False, 10 * FIRST, 10 * FIRST)
-    assert FIRST < needed <= 1.6 * FIRST
-    latency_ms += 40.0 * (cluster % 2)
-    assert more_operations(scenario, operations, cluster, np.zeros_like(cluster), False, 10 * FIRST, 10 * FIRST) > 1.6 * FIRST
+    assert FIRST < needed(latency_ms) <= 1.6 * FIRST
+    latency_ms += 40.0 * (np.arange(FIRST) // 16 % 2)
+    assert needed(latency_ms) > 1.6 * FIRST
 
 
 def test_more_is_done_where_that_is_seen_to_suffice():
     """Up to `reach` where the mean is within it, no more than `most` where it is not."""
-    cluster, scenario = np.arange(FIRST) // 16, SimpleNamespace(operation_timeout_ms=1e6, precision=0.01)
-    latency_ms = 100.0 + 6.0 * np.random.default_rng(1).standard_normal(FIRST // 16)[cluster]
-    operations = SimpleNamespace(latency_ms=latency_ms, waits=np.zeros((FIRST, 2)), lost_ms=np.zeros(FIRST), starts=1, alike=None)
-
-    def needed(most, reach):
-        return more_operations(scenario, operations, cluster, np.zeros_like(cluster), True, most, reach)
-
-    enough = needed(10 * FIRST, 10 * FIRST)
+    spread = np.random.default_rng(1).standard_normal(FIRST // 16)[np.arange(FIRST) // 16]
+    within = partial(needed, 100.0 + 6.0 * spread, homogeneous=True)
+    enough = within()
     assert 1.5 * FIRST < enough < 4 * FIRST
-    assert needed(FIRST, enough) == enough == needed(enough, enough)
-    assert needed(FIRST, enough - 2) == FIRST and needed(FIRST + 16, FIRST + 16) == FIRST + 16
+    assert within(FIRST, enough) == enough == within(enough, enough)
+    assert within(FIRST, enough - 2) == FIRST and within(FIRST + 16, FIRST + 16) == FIRST + 16
 
 
 def test_started_operations_are_bounded(monkeypatch):
